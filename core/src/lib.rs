@@ -1,0 +1,8 @@
+//! TCP clients and servers for firmware, in fixed memory.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod stack;
+pub mod storage;
+pub mod time;

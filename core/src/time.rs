@@ -1,0 +1,105 @@
+//! Time as an argument.
+//!
+//! Nothing in this crate reads a clock: whoever drives the stack says what time it is. An [`Instant`] counts
+//! microseconds from an origin that the caller chooses (boot, say); durations are [`core::time::Duration`].
+
+use core::fmt;
+use core::ops::Add;
+
+pub use core::time::Duration;
+
+/// A moment, in microseconds since an origin of the caller's choice.
+///
+/// It must not start again from zero while a stack lives. A step backward is harmless (nothing expires early, no
+/// connection is lost); a step forward expires what the clock says has expired.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The origin.
+    pub const ZERO: Self = Self(0);
+    /// Later than any deadline: 584,000 years after the origin.
+    pub const FAR_FUTURE: Self = Self(u64::MAX);
+
+    /// The moment `micros` microseconds after the origin.
+    pub const fn from_micros(micros: u64) -> Self {
+        Self(micros)
+    }
+
+    /// The moment `millis` milliseconds after the origin.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis.saturating_mul(1_000))
+    }
+
+    /// The moment `secs` seconds after the origin.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1_000_000))
+    }
+
+    /// Microseconds since the origin.
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// How long after `earlier` this is; zero when it is not later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Adds, and stops at [`Instant::FAR_FUTURE`].
+///
+/// Kept free of 64-bit division, which a Cortex-M does in software.
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        let micros = duration.as_secs().saturating_mul(1_000_000);
+        Self(self.0.saturating_add(micros).saturating_add(u64::from(duration.subsec_micros())))
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Seconds with six decimals.
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}s", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
+}
+
+/// The earlier of two deadlines, where `None` means never.
+pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adding_saturates() {
+        assert_eq!(Instant::FAR_FUTURE + Duration::MAX, Instant::FAR_FUTURE);
+        assert_eq!(Instant::from_secs(1) + Duration::from_nanos(1_500), Instant::from_micros(1_000_001));
+    }
+
+    #[test]
+    fn a_backward_step_has_no_length() {
+        assert_eq!(Instant::from_secs(1).since(Instant::from_secs(2)), Duration::ZERO);
+    }
+
+    #[test]
+    fn never_is_later_than_any_deadline() {
+        let soon = Some(Instant::from_secs(1));
+        assert_eq!(earliest(soon, None), soon);
+        assert_eq!(earliest(None, None), None);
+        assert_eq!(earliest(Some(Instant::from_secs(2)), soon), soon);
+    }
+}

@@ -1,0 +1,2 @@
+//! What socklet needs an operating system for.
+#![deny(missing_docs)]
