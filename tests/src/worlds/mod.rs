@@ -1,0 +1,16 @@
+//! The worlds that the project's own stacks are tried in.
+
+mod ideal;
+
+pub use ideal::IdealWorld;
+
+use crate::testbed::IpVersion;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Host number `number` of a private network.
+fn private_ip(version: IpVersion, number: u8) -> IpAddr {
+    match version {
+        IpVersion::V4 => Ipv4Addr::new(10, 0, 0, number).into(),
+        IpVersion::V6 => Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into()).into(),
+    }
+}

@@ -1,0 +1,5 @@
+//! The conformance suite over every stack of the project.
+
+use socklet_tests::{conformance, worlds};
+
+conformance!(ideal, worlds::IdealWorld::new);
