@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(feature = "smoltcp")]
+pub mod smoltcp;
 pub mod stack;
 pub mod storage;
 pub mod time;

@@ -80,6 +80,35 @@ pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     }
 }
 
+/// A clock that never goes back, made of one that may.
+///
+/// When the time given is earlier than before, it goes on from where it was: nothing expires early, and nothing waits for the
+/// outer clock to catch up.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Monotonic {
+    last: Instant,
+    /// What the outer clock has lost in all.
+    lost: u64,
+}
+
+impl Monotonic {
+    /// The inner time at the outer time `now`.
+    pub fn advance(&mut self, now: Instant) -> Instant {
+        let inner = Instant(now.0.saturating_add(self.lost));
+        if inner < self.last {
+            self.lost = self.lost.saturating_add(self.last.0 - inner.0);
+        } else {
+            self.last = inner;
+        }
+        self.last
+    }
+
+    /// The outer time at the inner time `inner`.
+    pub fn external(&self, inner: Instant) -> Instant {
+        Instant(inner.0.saturating_sub(self.lost))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +122,15 @@ mod tests {
     #[test]
     fn a_backward_step_has_no_length() {
         assert_eq!(Instant::from_secs(1).since(Instant::from_secs(2)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_monotonic_clock_goes_on_after_a_step_back() {
+        let mut clock = Monotonic::default();
+        assert_eq!(clock.advance(Instant::from_secs(100)), Instant::from_secs(100));
+        assert_eq!(clock.advance(Instant::from_secs(40)), Instant::from_secs(100));
+        assert_eq!(clock.advance(Instant::from_secs(41)), Instant::from_secs(101));
+        assert_eq!(clock.external(Instant::from_secs(105)), Instant::from_secs(45));
     }
 
     #[test]

@@ -1,0 +1,123 @@
+//! A look at a frame before smoltcp sees it: which connection it is for, and what it wants.
+
+use super::flow::{Address, Flow};
+
+/// Octets of an Ethernet header.
+pub(super) const ETHERNET_HEADER: usize = 14;
+
+/// TCP flags (RFC 9293, section 3.1).
+pub(super) const FIN: u8 = 0x01;
+pub(super) const SYN: u8 = 0x02;
+pub(super) const RST: u8 = 0x04;
+pub(super) const ACK: u8 = 0x10;
+
+/// What a frame is to the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// A whole TCP segment.
+    Segment(Segment),
+    /// A piece of an IPv4 packet that carries TCP; smoltcp would take it for a whole one.
+    Fragment,
+    /// ARP, ICMP, anything else, and what is too short to say.
+    Other,
+}
+
+/// What the headers of a TCP segment say. Neither lengths nor checksums have been verified: smoltcp does that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// From the receiver's point of view: `local` is where the segment goes to.
+    pub(super) flow: Flow,
+    pub(super) flags: u8,
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+    /// Octets of payload that the headers promise.
+    pub(super) payload: u32,
+    /// Where the TCP header starts in the frame.
+    pub(super) offset: usize,
+}
+
+impl Segment {
+    /// Whether this opens a connection: SYN alone (RFC 9293, section 3.5).
+    pub(super) fn opens(&self) -> bool {
+        self.flags & (SYN | ACK | RST | FIN) == SYN
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        self.flags & RST != 0
+    }
+
+    /// The sequence number after the segment: SYN and FIN count as one octet each.
+    pub(super) fn end(&self) -> u32 {
+        let control = u32::from(self.flags & SYN != 0) + u32::from(self.flags & FIN != 0);
+        self.seq.wrapping_add(self.payload).wrapping_add(control)
+    }
+}
+
+/// Reads the headers of `frame`, in which `link` octets come before the IP header.
+pub(super) fn parse(frame: &[u8], link: usize) -> Frame {
+    look(frame, link).unwrap_or(Frame::Other)
+}
+
+fn look(frame: &[u8], link: usize) -> Option<Frame> {
+    let ip = frame.get(link..)?;
+    let version = ip.first()? >> 4;
+    if link == ETHERNET_HEADER {
+        let ethertype = u16_at(frame, 12)?;
+        if !matches!((ethertype, version), (0x0800, 4) | (0x86dd, 6)) {
+            return None;
+        }
+    }
+    match version {
+        4 => ipv4(ip, link),
+        6 => ipv6(ip, link),
+        _ => None,
+    }
+}
+
+fn ipv4(ip: &[u8], link: usize) -> Option<Frame> {
+    if *ip.get(9)? != 6 {
+        return None;
+    }
+    if u16_at(ip, 6)? & 0x3fff != 0 {
+        return Some(Frame::Fragment);
+    }
+    let header = usize::from(ip.first()? & 0x0f) * 4;
+    let payload = usize::from(u16_at(ip, 2)?).checked_sub(header)?;
+    let (remote, local) = (Address::v4(ip.get(12..16)?)?, Address::v4(ip.get(16..20)?)?);
+    tcp(ip.get(header..)?, payload, remote, local, link + header)
+}
+
+fn ipv6(ip: &[u8], link: usize) -> Option<Frame> {
+    let payload = usize::from(u16_at(ip, 4)?);
+    let (remote, local) = (Address::v6(ip.get(8..24)?)?, Address::v6(ip.get(24..40)?)?);
+    let rest = ip.get(40..)?;
+    match ip.get(6)? {
+        6 => tcp(rest, payload, remote, local, link + 40),
+        // Hop-by-hop options (RFC 8200, section 4.3): smoltcp looks behind them, so this must too.
+        0 if *rest.first()? == 6 => {
+            let options = (usize::from(*rest.get(1)?) + 1) * 8;
+            tcp(rest.get(options..)?, payload.checked_sub(options)?, remote, local, link + 40 + options)
+        }
+        _ => None,
+    }
+}
+
+fn tcp(tcp: &[u8], length: usize, remote: Address, local: Address, offset: usize) -> Option<Frame> {
+    let header = usize::from(tcp.get(12)? >> 4) * 4;
+    Some(Frame::Segment(Segment {
+        flow: Flow { local, remote, remote_port: u16_at(tcp, 0)?, local_port: u16_at(tcp, 2)? },
+        flags: *tcp.get(13)?,
+        seq: u32_at(tcp, 4)?,
+        ack: u32_at(tcp, 8)?,
+        payload: length.checked_sub(header)? as u32,
+        offset,
+    }))
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}

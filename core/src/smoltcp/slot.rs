@@ -1,0 +1,235 @@
+//! One connection's memory in the backend.
+
+use super::flow::{Chain, Flow};
+use super::token::Sent;
+use crate::stack::{ErrorKind, Readiness, Tag};
+use crate::storage::{Link, Linked, Timed, Timer};
+use crate::time::{Duration, Instant};
+use ::smoltcp::iface::{SocketSet, SocketStorage};
+use ::smoltcp::socket::{AnySocket, tcp};
+use core::fmt;
+
+/// Kinds of list that a slot can be in, one of each kind at a time.
+#[derive(Debug)]
+pub(super) enum LifeList {}
+#[derive(Debug)]
+pub(super) enum WorkList {}
+#[derive(Debug)]
+pub(super) enum ReadyList {}
+
+/// Whose a slot is, and which [`LifeList`] it is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Nobody's: in the free list.
+    Free,
+    /// A SYN came; the handshake is not complete: in the listener's list of half-open ones.
+    HalfOpen { listener: u8 },
+    /// Established and waiting: in the listener's accept queue.
+    Queued { listener: u8 },
+    /// A handle is out: in no list.
+    Owned { listener: Option<u8> },
+    /// Given up by `close`, still delivering: in no list.
+    Lingering,
+    /// In TIME-WAIT without an owner: in the list of those, and reclaimed at need.
+    TimeWait,
+}
+
+/// The slot's own deadline, beside smoltcp's timers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    Never,
+    /// Starts with the next poll, which knows the time.
+    In(Duration),
+    At(Instant),
+}
+
+/// Which list of work a slot is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    None,
+    /// To be run at the next poll.
+    Dirty,
+    /// Has something to send to a neighbour whose hardware address is being asked for.
+    AwaitsNeighbor,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Finished,
+    Failed(ErrorKind),
+}
+
+/// One connection's memory in the backend, beside smoltcp's socket and its buffers.
+pub struct Slot<'a> {
+    pub(super) set: Option<SocketSet<'a>>,
+    pub(super) flow: Flow,
+    pub(super) limit: Limit,
+    pub(super) timer: Timer,
+    pub(super) sent: Sent,
+    pub(super) generation: u32,
+    pub(super) tag: Tag,
+    pub(super) chain: Chain,
+    life_link: Link,
+    work_link: Link,
+    ready_link: Link,
+    pub(super) life: Life,
+    pub(super) work: Work,
+    pub(super) end: Option<End>,
+    pub(super) changed: Readiness,
+    pub(super) in_ready_list: bool,
+}
+
+impl Slot<'_> {
+    /// A slot without memory for a socket: what storage is filled with before it is given away.
+    pub const EMPTY: Self = Self {
+        set: None,
+        flow: Flow::NONE,
+        limit: Limit::Never,
+        timer: Timer::STOPPED,
+        sent: Sent::NOTHING,
+        generation: 0,
+        tag: Tag(0),
+        chain: Chain::EMPTY,
+        life_link: Link::UNLINKED,
+        work_link: Link::UNLINKED,
+        ready_link: Link::UNLINKED,
+        life: Life::Free,
+        work: Work::None,
+        end: None,
+        changed: Readiness { readable: false, writable: false, ended: false },
+        in_ready_list: false,
+    };
+}
+
+impl<'a> Slot<'a> {
+    pub(super) fn equip(
+        &mut self,
+        storage: &'a mut [SocketStorage<'a>; 1],
+        rx: &'a mut [u8],
+        tx: &'a mut [u8],
+    ) {
+        let mut set = SocketSet::new(&mut storage[..]);
+        set.add(socket(tcp::SocketBuffer::new(rx), tcp::SocketBuffer::new(tx)));
+        self.set = Some(set);
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(super) fn owned(rx: tcp::SocketBuffer<'a>, tx: tcp::SocketBuffer<'a>) -> Self {
+        let mut set = SocketSet::new(managed::ManagedSlice::Owned(Default::default()));
+        set.add(socket(rx, tx));
+        Self { set: Some(set), ..Self::EMPTY }
+    }
+
+    pub(super) fn socket(&self) -> Option<&tcp::Socket<'a>> {
+        tcp::Socket::downcast(self.set.as_ref()?.iter().next()?.1)
+    }
+
+    pub(super) fn socket_mut(&mut self) -> Option<&mut tcp::Socket<'a>> {
+        tcp::Socket::downcast_mut(self.set.as_mut()?.iter_mut().next()?.1)
+    }
+}
+
+/// Nagle's algorithm is off: the service decides what goes together.
+fn socket<'a>(rx: tcp::SocketBuffer<'a>, tx: tcp::SocketBuffer<'a>) -> tcp::Socket<'a> {
+    let mut socket = tcp::Socket::new(rx, tx);
+    socket.set_nagle_enabled(false);
+    socket
+}
+
+impl fmt::Debug for Slot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot")
+            .field("life", &self.life)
+            .field("state", &self.socket().map(tcp::Socket::state))
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Timed for Slot<'_> {
+    fn timer(&self) -> &Timer {
+        &self.timer
+    }
+    fn timer_mut(&mut self) -> &mut Timer {
+        &mut self.timer
+    }
+}
+
+impl Linked<LifeList> for Slot<'_> {
+    fn link(&self) -> &Link {
+        &self.life_link
+    }
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.life_link
+    }
+}
+
+impl Linked<WorkList> for Slot<'_> {
+    fn link(&self) -> &Link {
+        &self.work_link
+    }
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.work_link
+    }
+}
+
+impl Linked<ReadyList> for Slot<'_> {
+    fn link(&self) -> &Link {
+        &self.ready_link
+    }
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.ready_link
+    }
+}
+
+/// What of a socket a poll can change: taken before and after.
+#[derive(Clone, Copy)]
+pub(super) struct Snapshot {
+    pub(super) state: tcp::State,
+    received: usize,
+    queued: usize,
+}
+
+impl Snapshot {
+    pub(super) fn of(socket: &tcp::Socket<'_>) -> Self {
+        Self { state: socket.state(), received: socket.recv_queue(), queued: socket.send_queue() }
+    }
+
+    /// What a service should look at, given what it was before.
+    pub(super) fn since(&self, before: &Self) -> Readiness {
+        let state_changed = self.state != before.state;
+        Readiness {
+            readable: self.received > before.received || (state_changed && peer_has_closed(self.state)),
+            writable: self.queued < before.queued || (state_changed && self.state == tcp::State::Established),
+            ended: false,
+        }
+    }
+}
+
+/// Whether the peer's FIN has come.
+fn peer_has_closed(state: tcp::State) -> bool {
+    use tcp::State::{CloseWait, Closing, LastAck, TimeWait};
+    matches!(state, CloseWait | Closing | LastAck | TimeWait)
+}
+
+/// How a socket that is in `state` ended, if it did; `before` is its state before a segment came, `reset` whether that was a reset.
+pub(super) fn end_of(before: tcp::State, state: tcp::State, reset: bool) -> Option<End> {
+    use tcp::State::{
+        CloseWait, Closed, Closing, Established, FinWait1, FinWait2, LastAck, Listen, SynReceived, SynSent,
+        TimeWait,
+    };
+    match state {
+        TimeWait => Some(End::Finished),
+        SynSent | SynReceived | Established | FinWait1 | FinWait2 | CloseWait | Closing | LastAck => None,
+        Closed | Listen => match before {
+            Closed | Listen => None,
+            SynSent => Some(End::Failed(ErrorKind::Refused)),
+            TimeWait => Some(End::Finished),
+            LastAck if !reset => Some(End::Finished),
+            SynReceived | Established | FinWait1 | FinWait2 | CloseWait | Closing | LastAck => {
+                Some(End::Failed(ErrorKind::Reset))
+            }
+        },
+    }
+}

@@ -1,0 +1,74 @@
+//! Outgoing connections.
+
+use super::*;
+
+#[test]
+fn connect_asks_for_the_neighbour_and_goes_on_when_it_answers() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut config = Config::new(HardwareAddress::Ethernet(MAC), 42);
+    config.frames_per_poll = 4;
+    let mut stack = SmoltcpStack::new(Queues::default(), config, &mut storage).unwrap();
+    stack.add_address(IP.into(), 24).unwrap();
+    let mut host = Host { stack, now: Instant::from_secs(1) };
+    let connection = host.stack.connect(addr("10.0.0.1:80"), &ConnectOptions::default()).unwrap();
+    host.settle();
+    assert_eq!((host.stack.device.tx.len(), host.answers().len()), (1, 0), "an ARP request");
+    host.now = host.now + Duration::from_millis(5);
+    // Not cleared: the SYN must have left at once.
+    let arp = core::mem::take(&mut host.stack.device.tx);
+    assert!(arp.is_empty());
+    host.learn_peer();
+    let syn = host.answers();
+    assert_eq!((syn.len(), syn[0].control, syn[0].port), (1, TcpControl::Syn, 80));
+    assert_eq!(host.stack.status(connection), Ok(Status::Connecting));
+}
+
+#[test]
+fn connect_to_a_silent_address_times_out_at_the_deadline() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let options = ConnectOptions::default().with_timeout(Some(Duration::from_secs(3)));
+    let connection = host.stack.connect(addr("10.0.0.77:80"), &options).unwrap();
+    host.settle();
+    for _ in 0..2 {
+        host.pass(Duration::from_secs(1));
+        assert_eq!(host.stack.status(connection), Ok(Status::Connecting));
+    }
+    host.pass(Duration::from_secs(1));
+    assert_eq!(host.stack.status(connection), Ok(Status::Failed(ErrorKind::TimedOut)));
+    assert_eq!(host.stack.recv(connection, &mut [0; 4]), Err(ErrorKind::TimedOut));
+    host.stack.close(connection).unwrap();
+    assert_eq!(host.free(), 1);
+}
+
+#[test]
+fn connect_says_what_is_wrong_with_an_address() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let mut connect = |to: &str| host.stack.connect(addr(to), &ConnectOptions::default()).unwrap_err();
+    assert_eq!(connect("10.0.0.1:0"), ErrorKind::InvalidState);
+    assert_eq!(connect("0.0.0.0:80"), ErrorKind::InvalidState);
+    assert_eq!(connect("192.168.7.7:80"), ErrorKind::Unreachable);
+    assert_eq!(connect("[2001:db8::1]:80"), ErrorKind::NoAddress);
+    assert_eq!(connect("10.0.0.2:80"), ErrorKind::NoAddress);
+}
+
+#[test]
+fn local_ports_differ_and_none_is_used_twice_for_one_peer() {
+    let mut storage = Storage::<64, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let mut ports = Vec::new();
+    for _ in 0..64 {
+        let connection = host.stack.connect(addr("10.0.0.1:80"), &ConnectOptions::default()).unwrap();
+        ports.push(host.stack.local_addr(connection).unwrap().port());
+    }
+    assert_eq!(
+        host.stack.connect(addr("10.0.0.1:80"), &ConnectOptions::default()),
+        Err(ErrorKind::NoSlot),
+        "a typed error at the end"
+    );
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 64);
+    assert!(ports[0] >= 49_152);
+}

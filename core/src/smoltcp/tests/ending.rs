@@ -1,0 +1,132 @@
+//! The end of connections: close, TIME-WAIT, freed slots.
+
+use super::*;
+
+/// The service closes first, so TIME-WAIT is on this side.
+#[track_caller]
+fn into_time_wait(host: &mut Host<'_>, listener: ListenerHandle, port: u16) {
+    let seq = host.open(port);
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    host.stack.close(connection).unwrap();
+    host.settle();
+    assert_eq!(host.answers()[0].control, TcpControl::Fin);
+    host.arrives(fin(port, seq + 1));
+}
+
+#[test]
+fn time_wait_makes_room_for_a_newcomer() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    into_time_wait(&mut host, listener, 5000);
+    assert_eq!(host.free(), 0);
+    host.open(5001);
+    assert_eq!(host.stack.stats().time_waits_reclaimed, 1);
+}
+
+#[test]
+fn the_same_client_port_may_come_back_in_time_wait() {
+    let mut storage = Storage::<2, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    into_time_wait(&mut host, listener, 5000);
+    let again = TcpRepr { seq_number: TcpSeqNumber(2000), ..syn(5000) };
+    assert_eq!(host.arrives(again)[0].ack, Some(TcpSeqNumber(2001)));
+}
+
+#[test]
+fn time_wait_ends_by_itself() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    into_time_wait(&mut host, listener, 5000);
+    host.pass(Duration::from_secs(8));
+    assert_eq!(host.free(), 1);
+    assert_eq!(host.settle(), None, "nothing is left to wait for");
+}
+
+#[test]
+fn close_delivers_what_is_queued_and_gives_up_at_the_linger_deadline() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    host.open(5000);
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    host.stack.send(connection, b"last words").unwrap();
+    host.stack.close(connection).unwrap();
+    assert_eq!(host.stack.status(connection), Err(ErrorKind::StaleHandle));
+    host.settle();
+    let sent = host.answers();
+    assert_eq!((sent[0].payload, sent[0].control), (10, TcpControl::Fin));
+    for _ in 0..20 {
+        host.pass(Duration::from_secs(1));
+    }
+    assert_eq!(host.answers().last().unwrap().control, TcpControl::Rst);
+    assert_eq!(host.free(), 1);
+}
+
+#[test]
+fn what_came_before_time_wait_can_still_be_read_long_after() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let seq = host.open(5000);
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    host.stack.shutdown(connection).unwrap();
+    host.settle();
+    let last = TcpRepr { payload: b"bye", ..fin(5000, seq + 1) };
+    host.arrives(last);
+    assert_eq!(host.stack.status(connection), Ok(Status::Finished));
+    host.pass(Duration::from_secs(60));
+    let mut buffer = [0; 8];
+    assert_eq!(host.stack.recv(connection, &mut buffer), Ok(Received::Data(3)));
+    assert_eq!(host.stack.recv(connection, &mut buffer), Ok(Received::EndOfStream));
+    host.stack.close(connection).unwrap();
+    assert_eq!(host.free(), 1);
+}
+
+#[test]
+fn a_slot_freed_while_frames_for_it_are_queued_answers_them_with_a_reset() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let seq = host.open(5000);
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    host.stack.device.rx.push_back(frame(PEER, TcpRepr { ack_number: Some(seq), ..data(5000, b"late") }));
+    host.stack.abort(connection).unwrap();
+    host.settle();
+    let answers = host.answers();
+    assert_eq!(answers.iter().map(|a| a.control).collect::<Vec<_>>(), [TcpControl::Rst; 2]);
+    assert_eq!(host.free(), 1);
+}
+
+#[test]
+fn a_frame_for_a_slot_that_serves_another_flow_by_now_does_not_reach_it() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let seq = host.open(5000);
+    let (old, _) = host.stack.accept(listener).unwrap().unwrap();
+    host.stack.abort(old).unwrap();
+    host.answers();
+    host.open(5001);
+    let (new, _) = host.stack.accept(listener).unwrap().unwrap();
+    host.arrives(TcpRepr { ack_number: Some(seq), ..data(5000, b"for the old one") });
+    assert_eq!(host.stack.recv(new, &mut [0; 8]), Ok(Received::WouldBlock));
+    assert_eq!(host.stack.recv(old, &mut [0; 8]), Err(ErrorKind::StaleHandle));
+}
+
+#[test]
+fn a_lost_link_ends_every_connection_with_its_reason() {
+    let mut storage = Storage::<3, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    host.open(5000);
+    host.open(5001);
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    host.stack.link_lost();
+    assert_eq!(host.stack.status(connection), Ok(Status::Failed(ErrorKind::LinkDown)));
+    assert_eq!(host.stack.accept(listener), Ok(None));
+    host.stack.close(connection).unwrap();
+    assert_eq!(host.free(), 3);
+}

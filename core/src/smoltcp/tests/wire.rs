@@ -1,0 +1,136 @@
+//! Frames, flows, clocks and devices.
+
+use super::*;
+use crate::smoltcp::flow::{Address, Flow};
+
+#[test]
+fn bytes_go_round() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let seq = host.open(5000);
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    host.stack.set_tag(connection, crate::stack::Tag(9)).unwrap();
+    host.arrives(TcpRepr { ack_number: Some(seq), ..data(5000, b"hello") });
+    let ready = host.stack.ready(listener).unwrap();
+    assert_eq!((ready.connection, ready.tag.0, ready.readiness.readable), (connection, 9, true));
+    assert_eq!(host.stack.ready(listener), None);
+    let mut buffer = [0; 8];
+    assert_eq!(host.stack.recv(connection, &mut buffer), Ok(Received::Data(5)));
+    assert_eq!(host.stack.recv(connection, &mut buffer), Ok(Received::WouldBlock));
+    assert_eq!(host.stack.send(connection, &buffer[..5]), Ok(Sent::Queued(5)));
+    host.settle();
+    let answer = host.answers();
+    assert_eq!((answer.len(), answer[0].payload, answer[0].ack), (1, 5, Some(TcpSeqNumber(1006))));
+}
+
+/// Flows that share a bucket: with two slots there are two buckets, so three flows cannot all be alone.
+#[test]
+fn flows_whose_hashes_collide_are_kept_apart() {
+    let key = Random::new(3).key();
+    let table = FlowTable::new(key);
+    let mut slots = [const { Slot::EMPTY }; 16];
+    let flow = |port| Flow {
+        local: Address::from(IpAddr::V4(IP)),
+        remote: Address::from(IpAddr::V4(PEER)),
+        local_port: 7,
+        remote_port: port,
+    };
+    let bucket = |port| (u64::from(flow(port).hash(key)) * 16) >> 32;
+    let colliding: Vec<u16> = (1..u16::MAX).filter(|port| bucket(*port) == 5).take(16).collect();
+    for (index, port) in colliding.iter().enumerate() {
+        slots[index].flow = flow(*port);
+        table.insert(&mut slots, index as u16);
+    }
+    for (index, port) in colliding.iter().enumerate() {
+        assert_eq!(table.find(&slots, &flow(*port)), Some(index as u16));
+    }
+    // From the middle, from the head, from the tail.
+    for index in [7, 15, 0] {
+        table.remove(&mut slots, index);
+        assert_eq!(table.find(&slots, &flow(colliding[usize::from(index)])), None);
+    }
+    assert_eq!(table.find(&slots, &flow(colliding[6])), Some(6));
+    assert_eq!(table.find(&slots, &flow(1)), None);
+}
+
+#[test]
+fn a_device_without_room_is_tried_again_soon_and_nothing_is_lost() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    host.open(5000);
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    host.settle();
+    host.stack.device.full = true;
+    host.stack.send(connection, b"patience").unwrap();
+    let again = host.settle().unwrap();
+    assert_eq!(again.since(host.now), Duration::from_millis(1));
+    host.stack.device.full = false;
+    host.pass(Duration::from_millis(1));
+    assert_eq!(host.answers()[0].payload, 8);
+}
+
+#[test]
+fn a_clock_that_steps_back_loses_no_connection() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    host.now = Instant::from_secs(1_000_000);
+    let seq = host.open(5000);
+    host.now = Instant::from_secs(5);
+    host.arrives(TcpRepr { ack_number: Some(seq), ..data(5000, b"hello") });
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    assert_eq!(host.stack.recv(connection, &mut [0; 8]), Ok(Received::Data(5)));
+    host.stack.send(connection, b"unheard").unwrap();
+    let next = host.settle().unwrap();
+    assert!(next.since(host.now) < Duration::from_secs(2), "the retransmission is due soon: {next}");
+}
+
+#[test]
+fn a_segment_from_an_address_that_no_connection_can_have_is_dropped() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    for from in [IP, Ipv4Addr::BROADCAST, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(224, 0, 0, 1)] {
+        host.stack.device.rx.push_back(frame(from, syn(5000)));
+        host.settle();
+        assert_eq!((host.answers(), host.free()), (Vec::new(), 1), "{from}");
+    }
+    assert_eq!(host.stack.stats().frames_dropped, 4);
+}
+
+#[test]
+fn a_syn_that_smoltcp_does_not_take_leaves_its_slot_free() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let mut broken = frame(PEER, syn(5000));
+    broken[14 + 20 + 16] ^= 0xff;
+    host.stack.device.rx.push_back(broken);
+    host.settle();
+    assert_eq!((host.answers(), host.free()), (Vec::new(), 1));
+}
+
+#[test]
+fn frames_of_every_length_and_random_content_do_no_harm() {
+    let mut storage = Storage::<2, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let mut random = Random::new(11);
+    let template = frame(PEER, TcpRepr { payload: &[7; 40], ..syn(5000) });
+    for length in (0..template.len()).cycle().take(20_000) {
+        let mut bytes = template[..length].to_vec();
+        for _ in 0..random.next() % 4 {
+            let at = random.next() as usize % bytes.len().max(1);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = random.next() as u8;
+            }
+        }
+        host.stack.device.rx.push_back(bytes);
+        host.settle();
+        host.stack.device.tx.clear();
+    }
+    host.pass(Duration::from_secs(60));
+    assert_eq!(host.free(), 2);
+}
