@@ -108,8 +108,8 @@ pub struct OsStack {
     poll: mio::Poll,
     events: mio::Events,
     table: Table,
-    /// [`wait`](Self::wait) has looked since the last poll.
-    looked: bool,
+    /// A [`wait`](Self::wait) has found something since the last poll.
+    changed: bool,
 }
 
 impl OsStack {
@@ -123,7 +123,7 @@ impl OsStack {
     pub fn new(options: OsOptions) -> io::Result<Self> {
         let poll = mio::Poll::new()?;
         let table = Table::new(poll.registry().try_clone()?, options);
-        Ok(Self { poll, events: mio::Events::with_capacity(EVENTS), table, looked: false })
+        Ok(Self { poll, events: mio::Events::with_capacity(EVENTS), table, changed: false })
     }
 
     /// Where a driver adds sources of its own, a [`Waker`](mio::Waker) or a terminal, with tokens from [`FREE_TOKENS`](Self::FREE_TOKENS)
@@ -134,16 +134,16 @@ impl OsStack {
 
     /// Sleeps until a socket or a source of the driver has something, a signal comes, or `timeout` has passed.
     ///
-    /// What changed is in the listeners' ready queues when it returns: let the services look, then [`poll`](TcpStack::poll).
+    /// What it finds is in the listeners' ready queues at once, and the next [`poll`](TcpStack::poll) tells of it too.
     ///
     /// # Errors
     /// The system refuses to wait, for a reason other than a signal.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.looked = true;
         match self.look(timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-            result => result.map(drop),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            changed => self.changed |= changed?,
         }
+        Ok(())
     }
 
     /// Takes in events. Returns whether a service should look at something.
@@ -277,8 +277,7 @@ impl TcpStack for OsStack {
     }
 
     fn poll(&mut self, now: Instant) -> Option<Instant> {
-        let looked = core::mem::take(&mut self.looked);
-        let changed = !looked && self.look(Some(Duration::ZERO)).unwrap_or(false);
+        let changed = core::mem::take(&mut self.changed) || self.look(Some(Duration::ZERO)).unwrap_or(false);
         if self.table.expire(now) || changed { Some(now) } else { self.table.deadline() }
     }
 }
