@@ -16,6 +16,7 @@
 #![warn(missing_docs)]
 
 pub mod behaviours;
+pub mod cable;
 mod host;
 pub mod ideal;
 mod pattern;

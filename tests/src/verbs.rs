@@ -84,10 +84,13 @@ impl Testbed {
         }
     }
 
-    /// Waits for a newcomer.
+    /// Waits for a newcomer, and for a slot for it.
     #[track_caller]
     pub fn accepted(&mut self, listener: ListenerNo) -> (Socket, SocketAddr) {
-        self.until("a connection to accept", |t| t.accept(listener).expect("accept"))
+        self.until("a connection to accept", |t| match t.accept(listener) {
+            Err(ErrorKind::NoSlot) => None,
+            accepted => accepted.expect("accept"),
+        })
     }
 
     /// One connection: the client's end, the server's end and the listener.

@@ -3,3 +3,4 @@
 use socklet_tests::{conformance, worlds};
 
 conformance!(ideal, worlds::IdealWorld::new);
+conformance!(smoltcp_in_memory, worlds::CableWorld::new);

@@ -1,7 +1,9 @@
 //! The worlds that the project's own stacks are tried in.
 
+mod cable;
 mod ideal;
 
+pub use cable::CableWorld;
 pub use ideal::IdealWorld;
 
 use crate::testbed::IpVersion;
