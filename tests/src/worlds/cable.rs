@@ -30,7 +30,7 @@ impl CableWorld {
             server_slots: Some(6),
             client_slots: Some(8),
             settle: Duration::from_millis(100),
-            stream: stream_bytes(8 << 20),
+            stream: stream_bytes(100 << 20),
             churn: 1000,
         };
         let server = Stack::new(stack(near, 1, server_ip, 6));

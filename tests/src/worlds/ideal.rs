@@ -26,7 +26,7 @@ impl IdealWorld {
             server_slots: Some(6),
             client_slots: Some(8),
             settle: Duration::from_millis(100),
-            stream: stream_bytes(8 << 20),
+            stream: stream_bytes(100 << 20),
             churn: 1000,
         };
         Self { server, client, facts, now: Instant::ZERO, port: 1000 }

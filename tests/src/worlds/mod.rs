@@ -2,9 +2,15 @@
 
 mod cable;
 mod ideal;
+#[cfg(unix)]
+mod os;
+#[cfg(unix)]
+mod real;
 
 pub use cable::CableWorld;
 pub use ideal::IdealWorld;
+#[cfg(unix)]
+pub use os::OsWorld;
 
 use crate::testbed::IpVersion;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};

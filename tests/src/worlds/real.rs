@@ -21,7 +21,9 @@ impl RealTime {
         let poll = Poll::new().expect("a descriptor to wait with");
         for (token, descriptor) in descriptors.iter().enumerate() {
             let mut source = SourceFd(descriptor);
-            poll.registry().register(&mut source, Token(token), Interest::READABLE).expect("wait for a descriptor");
+            poll.registry()
+                .register(&mut source, Token(token), Interest::READABLE)
+                .expect("wait for a descriptor");
         }
         Self { start: std::time::Instant::now(), poll, events: Events::with_capacity(8) }
     }
