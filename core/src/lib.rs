@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod connection;
+pub mod server;
+pub mod service;
 #[cfg(feature = "smoltcp")]
 pub mod smoltcp;
 pub mod stack;
