@@ -1,5 +1,9 @@
 //! What socklet needs an operating system for.
-#![deny(missing_docs)]
+#![deny(missing_docs, unsafe_code)]
 
 #[cfg(unix)]
 pub mod os;
+#[cfg(target_os = "linux")]
+pub mod sandbox;
+#[cfg(target_os = "linux")]
+pub mod tap;
