@@ -4,6 +4,8 @@
 #![deny(missing_docs)]
 
 pub mod connection;
+#[cfg(feature = "embedded-nal")]
+pub mod nal;
 pub mod server;
 pub mod service;
 #[cfg(feature = "smoltcp")]
