@@ -1,9 +1,10 @@
+use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::{AtomicU16, Ordering};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use socklet::time::{Duration, Instant};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The machine's own clock, and a wait that ends when a descriptor has something.
 #[derive(Debug)]
