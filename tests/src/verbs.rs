@@ -199,7 +199,7 @@ impl Testbed {
     pub fn send_until_full(&mut self, socket: Socket, pattern: &mut Pattern) {
         loop {
             let before = pattern.position();
-            while let Sent::Queued(count) = self.send(socket, pattern.next(4096)).expect("send") {
+            while let Sent::Queued(count) = self.send(socket, pattern.next(3000)).expect("send") {
                 pattern.advance(count);
                 assert!(pattern.position() < 256 << 20, "send takes bytes without end while nobody receives");
             }

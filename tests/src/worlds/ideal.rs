@@ -5,10 +5,10 @@ use core::net::SocketAddr;
 use socklet::time::{Duration, Instant};
 
 /// Two hosts without packets, in virtual time.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "a host need not have it")]
 pub struct IdealWorld {
-    server: Stack<Ideal>,
-    client: Stack<Ideal>,
+    server: Box<dyn Host>,
+    client: Box<dyn Host>,
     facts: Facts,
     now: Instant,
     port: u16,
@@ -17,8 +17,13 @@ pub struct IdealWorld {
 impl IdealWorld {
     /// A new world at time zero.
     pub fn new(version: IpVersion) -> Self {
+        Self::wrapped(version, |stack| Box::new(stack))
+    }
+
+    /// The same with something around each host.
+    pub fn wrapped(version: IpVersion, wrap: impl FnMut(Stack<Ideal>) -> Box<dyn Host>) -> Self {
         let [server_ip, client_ip] = [1, 2].map(|number| private_ip(version, number));
-        let [server, client] = Ideal::pair([server_ip, client_ip], [6, 8]).map(Stack::new);
+        let [server, client] = Ideal::pair([server_ip, client_ip], [6, 8]).map(Stack::new).map(wrap);
         let facts = Facts {
             server_ip,
             client_ip,
@@ -36,8 +41,8 @@ impl IdealWorld {
 impl World for IdealWorld {
     fn host(&mut self, side: Side) -> &mut dyn Host {
         match side {
-            Side::Server => &mut self.server,
-            Side::Client => &mut self.client,
+            Side::Server => &mut *self.server,
+            Side::Client => &mut *self.client,
         }
     }
 
