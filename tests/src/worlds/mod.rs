@@ -6,11 +6,15 @@ mod ideal;
 mod os;
 #[cfg(unix)]
 mod real;
+#[cfg(target_os = "linux")]
+mod tap;
 
 pub use cable::CableWorld;
 pub use ideal::IdealWorld;
 #[cfg(unix)]
 pub use os::OsWorld;
+#[cfg(target_os = "linux")]
+pub use tap::TapWorld;
 
 use crate::testbed::IpVersion;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
