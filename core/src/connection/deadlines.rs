@@ -1,4 +1,4 @@
-use super::{Deadline, State, Traffic};
+use super::{Deadline, State, Traffic, UNKNOWN_TIME};
 use crate::time::{Duration, Instant, earliest};
 
 /// How much must move, and in what time, lest a connection count as too slow.
@@ -104,12 +104,21 @@ impl Clock {
         Self { activity: now, since: now, stalled: now, acknowledged: 0, moved: 0, in_flight: false }
     }
 
+    /// The time is known again: it is that of what happened since the last round.
+    pub(super) fn catch_up(&mut self, now: Instant) {
+        for time in [&mut self.activity, &mut self.since, &mut self.stalled] {
+            if *time == UNKNOWN_TIME {
+                *time = now;
+            }
+        }
+    }
+
     /// `Opened`, or `Closing` begins: what follows is counted from here.
     pub(super) fn restart(&mut self, now: Instant) {
         *self = Self::new(now);
     }
 
-    /// Bytes were received. Says whether they are the first, with which `progress` begins.
+    /// Bytes were received. Says whether to look at the connection: they are the first, or the time is unknown.
     pub(super) fn received(&mut self, now: Instant, before: &Traffic) -> bool {
         self.activity = now;
         let first = before.received == 0;
@@ -117,10 +126,10 @@ impl Clock {
             self.since = now;
             self.moved = before.moved();
         }
-        first
+        first || now == UNKNOWN_TIME
     }
 
-    /// Bytes were queued. Says whether `write_stall` begins.
+    /// Bytes were queued. Says whether to look at the connection: `write_stall` begins, or the time is unknown.
     pub(super) fn sent(&mut self, now: Instant, before: &Traffic) -> bool {
         self.activity = now;
         let first = !self.in_flight;
@@ -129,7 +138,7 @@ impl Clock {
             self.stalled = now;
             self.acknowledged = before.sent as u32;
         }
-        first
+        first || now == UNKNOWN_TIME
     }
 
     /// Whether [`observe_unsent`](Self::observe_unsent) is worth asking the stack for.

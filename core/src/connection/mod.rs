@@ -8,6 +8,11 @@ mod error;
 mod reason;
 mod state;
 
+#[cfg(test)]
+pub(crate) mod mock;
+#[cfg(test)]
+mod tests;
+
 pub use deadlines::{Deadlines, Progress};
 pub use error::Error;
 pub use reason::{Deadline, Reason};
@@ -34,6 +39,8 @@ impl Traffic {
 }
 
 /// What the connections of one owner share: the time, and which transitions they have made.
+///
+/// Between two rounds of polling the time is unknown: what starts then is counted from the next look at the connection.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) now: Instant,
@@ -41,8 +48,16 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) const NEW: Self = Self { now: Instant::ZERO, seen: Transitions::NONE };
+    pub(crate) const NEW: Self = Self { now: UNKNOWN_TIME, seen: Transitions::NONE };
+
+    /// The time for a deadline that means "look again".
+    pub(crate) fn at_once(&self) -> Instant {
+        if self.now == UNKNOWN_TIME { Instant::ZERO } else { self.now }
+    }
 }
+
+/// What stands for the time between two rounds.
+pub(crate) const UNKNOWN_TIME: Instant = Instant::FAR_FUTURE;
 
 /// What to do with a connection after it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,6 +242,7 @@ impl<C: Copy> Connection<C> {
         cx: &mut Context,
     ) -> Verdict {
         self.stirred = false;
+        self.clock.catch_up(cx.now);
         self.look(stack, cx);
         if self.clock.wants_unsent(deadlines) {
             self.clock.observe_unsent(cx.now, stack.unsent(self.handle).ok(), &self.traffic);

@@ -122,7 +122,7 @@ impl<'a, S: TcpStack> Server<'a, S> {
         if !connection.woken {
             connection.woken = true;
             self.woken += 1;
-            self.slots.set_deadline(id, Some(self.cx.now));
+            self.slots.set_deadline(id, Some(self.cx.at_once()));
         }
     }
 
@@ -185,7 +185,7 @@ impl<'a, S: TcpStack> Server<'a, S> {
         let connection = self.slots.get_mut(id).ok_or(Error::NotConnected)?;
         let result = call(connection, &mut self.cx);
         if connection.stirred && self.pending.is_none_or(|pending| pending.id != id) {
-            self.slots.set_deadline(id, Some(self.cx.now));
+            self.slots.set_deadline(id, Some(self.cx.at_once()));
         }
         result
     }

@@ -25,12 +25,14 @@
 mod config;
 mod io;
 mod relay;
+#[cfg(test)]
+mod tests;
 
 pub use config::ServerConfig;
 pub use relay::{Relayed, Stopped};
 
 use crate::connection::{
-    Connection, Context, Deadline, Error, Input, Reason, State, Traffic, Transitions, Verdict,
+    Connection, Context, Deadline, Error, Input, Reason, State, Traffic, Transitions, UNKNOWN_TIME, Verdict,
 };
 use crate::stack::{ErrorKind, Ready, StackError, Tag, TcpStack};
 use crate::storage::{Id, ManagedSlice, Slab, SlabSlot};
@@ -221,6 +223,7 @@ impl<'a, S: TcpStack> Server<'a, S> {
                 self.pending = Some(pending);
             } else {
                 self.wakes_left = self.woken;
+                self.cx.now = UNKNOWN_TIME;
                 return None;
             }
         }
