@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod client;
 pub mod connection;
 #[cfg(feature = "embedded-nal")]
 pub mod nal;

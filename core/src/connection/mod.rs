@@ -50,6 +50,12 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) const NEW: Self = Self { now: UNKNOWN_TIME, seen: Transitions::NONE };
 
+    /// The stack could not even begin to connect.
+    pub(crate) fn fail_to_open(&mut self, kind: ErrorKind) -> Reason {
+        self.seen.record(StateKind::Opening, InputKind::Failed);
+        Reason::of(kind, true)
+    }
+
     /// The time for a deadline that means "look again".
     pub(crate) fn at_once(&self) -> Instant {
         if self.now == UNKNOWN_TIME { Instant::ZERO } else { self.now }

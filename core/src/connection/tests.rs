@@ -84,7 +84,7 @@ fn transitions_are_a_set_of_pairs() {
     merged.merge(&cx.seen);
     let pairs =
         StateKind::ALL.iter().flat_map(|state| InputKind::ALL.iter().map(move |input| (*state, *input)));
-    let seen: std::vec::Vec<_> = pairs.filter(|(state, input)| merged.contains(*state, *input)).collect();
+    let seen: Vec<_> = pairs.filter(|(state, input)| merged.contains(*state, *input)).collect();
     assert_eq!(seen, [(StateKind::Opening, InputKind::Opened), (StateKind::Open, InputKind::Close)]);
 }
 
