@@ -2,6 +2,8 @@
 #![deny(missing_docs, unsafe_code)]
 
 #[cfg(unix)]
+pub mod nal_std;
+#[cfg(unix)]
 pub mod os;
 #[cfg(target_os = "linux")]
 pub mod sandbox;

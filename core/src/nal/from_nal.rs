@@ -93,6 +93,7 @@ pub struct FromNal<'a, N: TcpClientStack, R> {
     options: NalOptions<N::Error>,
     listeners: Slab<'a, Listener<N::TcpSocket>>,
     connections: Slab<'a, Connection<N::TcpSocket>>,
+    drive: fn(&mut N) -> bool,
     /// When all sockets are tried again.
     next_look: Option<Instant>,
     role: PhantomData<R>,
@@ -135,7 +136,15 @@ impl<'a, N: TcpClientStack, R> FromNal<'a, N, R> {
         options: NalOptions<N::Error>,
     ) -> Self {
         let (listeners, connections) = (Slab::new(listeners), Slab::new(connections));
-        Self { stack, options, listeners, connections, next_look: None, role: PhantomData }
+        Self { stack, options, listeners, connections, drive: |_| false, next_look: None, role: PhantomData }
+    }
+
+    /// The same over a stack that has work of its own. `drive` is called once in each interval, and returns whether it must be called
+    /// again when no socket is open any more.
+    #[must_use]
+    pub fn with_drive(mut self, drive: fn(&mut N) -> bool) -> Self {
+        self.drive = drive;
+        self
     }
 
     /// The stack beneath.
@@ -396,16 +405,17 @@ impl<N: TcpClientStack, R: Role<N>> TcpStack for FromNal<'_, N, R> {
 
     fn poll(&mut self, now: Instant) -> Option<Instant> {
         let ended = self.expire(now);
-        if self.connections.is_empty() && self.listeners.is_empty() {
-            self.next_look = None;
-            return None;
-        }
         // A clock that stepped backward must not put the next look off.
         let latest = now + self.options.interval;
         let next_look = self.next_look.map_or(now, |at| at.min(latest));
         if next_look > now {
             self.next_look = Some(next_look);
             return if ended { Some(now) } else { earliest(self.next_look, self.connections.earliest()) };
+        }
+        let busy = (self.drive)(&mut self.stack);
+        if self.connections.is_empty() && self.listeners.is_empty() {
+            self.next_look = busy.then_some(latest);
+            return self.next_look;
         }
         self.next_look = Some(latest);
         self.go_on_connecting();

@@ -56,6 +56,14 @@ impl Operation {
     }
 }
 
+/// What an error of a connection means.
+pub(crate) fn kind_of(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        io::ErrorKind::TimedOut => ErrorKind::TimedOut,
+        _ => Operation::Receive.kind(error, None),
+    }
+}
+
 /// Why a connection ended. The system tells once; this is kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failure {
@@ -69,7 +77,7 @@ impl Failure {
     }
 
     pub(super) fn from_io(error: &io::Error) -> Self {
-        Self { kind: Operation::Receive.kind(error, None), code: error.raw_os_error() }
+        Self { kind: kind_of(error), code: error.raw_os_error() }
     }
 
     pub(super) fn error(self, operation: Operation, peer: SocketAddr) -> OsError {

@@ -20,6 +20,7 @@ mod table;
 mod tests;
 
 pub use error::OsError;
+pub(crate) use error::kind_of;
 
 use core::net::SocketAddr;
 use core::time::Duration;
