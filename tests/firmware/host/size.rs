@@ -1,0 +1,100 @@
+//! Where flash and RAM go: code by the crate that its source line belongs to, whatever it was inlined into.
+
+use crate::machine::Board;
+use addr2line::Loader;
+use object::{Object as _, ObjectSection as _, SectionKind};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+const PARTS: [&str; 6] = ["smoltcp", "socklet", "driver", "application", "core", "runtime"];
+const IMAGES: [&str; 2] = ["bare", "echo"];
+
+/// Bytes of one image.
+#[derive(Default)]
+struct Sizes {
+    text: BTreeMap<&'static str, u64>,
+    rodata: u64,
+    data: u64,
+    bss: u64,
+}
+
+pub(crate) fn print_table(boards: &[Board], images: &Path) -> Result<(), Box<dyn Error>> {
+    print!("\n{:9} {:7}", "board", "image");
+    PARTS.iter().for_each(|part| print!(" {part:>11}"));
+    println!(" {:>8} {:>8} {:>8} {:>8} {:>8}", ".text", ".rodata", "flash", ".data", ".bss");
+    for board in boards {
+        for image in IMAGES {
+            let sizes = measure(&images.join(board.to_string()).join(image))?;
+            let text: u64 = sizes.text.values().sum();
+            print!("{board:9} {image:7}");
+            PARTS
+                .iter()
+                .for_each(|part| print!(" {:>11}", sizes.text.get(part).copied().unwrap_or_default()));
+            let flash = text + sizes.rodata + sizes.data;
+            println!(" {text:>8} {:>8} {flash:>8} {:>8} {:>8}", sizes.rodata, sizes.data, sizes.bss);
+        }
+    }
+    Ok(())
+}
+
+fn measure(image: &Path) -> Result<Sizes, Box<dyn Error>> {
+    let bytes = fs::read(image).map_err(|error| format!("{}: {error}", image.display()))?;
+    let file = object::File::parse(&*bytes)?;
+    let lines = Loader::new(image)?;
+    let mut sizes = Sizes::default();
+    for section in file.sections() {
+        match section.name()? {
+            // What the linker script calls the room for the stack.
+            ".stack" | ".heap" | ".vector_table" => {}
+            ".text" => count_text(&lines, section.address(), section.size(), &mut sizes)?,
+            _ => match section.kind() {
+                SectionKind::ReadOnlyData | SectionKind::ReadOnlyString => sizes.rodata += section.size(),
+                SectionKind::Data => sizes.data += section.size(),
+                SectionKind::UninitializedData => sizes.bss += section.size(),
+                _ => {}
+            },
+        }
+    }
+    Ok(sizes)
+}
+
+fn count_text(lines: &Loader, start: u64, size: u64, sizes: &mut Sizes) -> Result<(), Box<dyn Error>> {
+    let mut counted = 0;
+    for (address, length, _) in lines.find_location_range(start, start + size)? {
+        *sizes.text.entry(owner(lines, address)?).or_default() += length;
+        counted += length;
+    }
+    // Assembly, and what the linker puts between functions.
+    *sizes.text.entry("runtime").or_default() += size.saturating_sub(counted);
+    Ok(())
+}
+
+/// The part whose code is at `address`: of the functions inlined there, the innermost that is not `core`'s.
+fn owner(lines: &Loader, address: u64) -> Result<&'static str, Box<dyn Error>> {
+    let mut frames = lines.find_frames(address)?;
+    while let Some(frame) = frames.next()? {
+        let part = part(frame.location.and_then(|location| location.file).unwrap_or_default());
+        if part != "core" {
+            return Ok(part);
+        }
+    }
+    Ok("core")
+}
+
+/// The part that a source file belongs to.
+fn part(file: &str) -> &'static str {
+    match file {
+        _ if file.contains("/smoltcp-0") || file.contains("/managed-") || file.contains("/heapless-") => {
+            "smoltcp"
+        }
+        _ if file.contains("/core/src/") && !file.contains("/library/") => "socklet",
+        _ if file.contains("src/driver/") || file.contains("virtio-drivers") => "driver",
+        _ if file.contains("src/bin/") || file.contains("src/app") => "application",
+        _ if file.contains("/library/") || file.contains("/rustc/") || file.contains("compiler-builtins") => {
+            "core"
+        }
+        _ => "runtime",
+    }
+}
