@@ -139,8 +139,8 @@ impl<'a, N: TcpClientStack, R> FromNal<'a, N, R> {
         Self { stack, options, listeners, connections, drive: |_| false, next_look: None, role: PhantomData }
     }
 
-    /// The same over a stack that has work of its own. `drive` is called once in each interval, and returns whether it must be called
-    /// again when no socket is open any more.
+    /// The same over a stack that has work of its own. `drive` is called once in each interval, or at each poll while no socket is open;
+    /// it returns whether it must be called again although none is.
     #[must_use]
     pub fn with_drive(mut self, drive: fn(&mut N) -> bool) -> Self {
         self.drive = drive;
@@ -405,18 +405,18 @@ impl<N: TcpClientStack, R: Role<N>> TcpStack for FromNal<'_, N, R> {
 
     fn poll(&mut self, now: Instant) -> Option<Instant> {
         let ended = self.expire(now);
-        // A clock that stepped backward must not put the next look off.
         let latest = now + self.options.interval;
+        if self.connections.is_empty() && self.listeners.is_empty() {
+            self.next_look = None;
+            return (self.drive)(&mut self.stack).then_some(latest);
+        }
+        // A clock that stepped backward must not put the next look off.
         let next_look = self.next_look.map_or(now, |at| at.min(latest));
         if next_look > now {
             self.next_look = Some(next_look);
             return if ended { Some(now) } else { earliest(self.next_look, self.connections.earliest()) };
         }
-        let busy = (self.drive)(&mut self.stack);
-        if self.connections.is_empty() && self.listeners.is_empty() {
-            self.next_look = busy.then_some(latest);
-            return self.next_look;
-        }
+        let _ = (self.drive)(&mut self.stack);
         self.next_look = Some(latest);
         self.go_on_connecting();
         for index in 0..self.listeners.capacity() {
