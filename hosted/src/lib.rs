@@ -9,3 +9,4 @@ pub mod os;
 pub mod sandbox;
 #[cfg(target_os = "linux")]
 pub mod tap;
+pub mod text;
