@@ -165,7 +165,7 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
         let Some(slot) = engine.slots.get(usize::from(index)) else { return Ok(None) };
         let peer = slot.flow.remote_addr();
         let readable = slot.socket().is_some_and(|socket| socket.can_recv() || !socket.may_recv());
-        let changed = Readiness { readable, writable: false, ended: slot.end.is_some() };
+        let changed = Readiness { readable, writable: true, ended: slot.end.is_some() };
         engine.report(index, changed);
         engine.set_work(index, Work::Dirty);
         Ok(Some((engine.connection(index), peer)))

@@ -48,6 +48,25 @@ pub(super) struct Engine<'a> {
     pub(super) busy: bool,
     /// The device had no room for a frame.
     pub(super) device_full: bool,
+    pub(super) run: Option<Run>,
+}
+
+/// Consecutive segments of one connection: looked up once, and settled once.
+pub(super) struct Run {
+    index: u16,
+    key: Option<frame::Key>,
+    before: Snapshot,
+    watch: Watch,
+    reset: bool,
+}
+
+/// Whom a segment is for.
+enum Target {
+    /// The connection of the run.
+    Run,
+    /// No connection: smoltcp answers with a reset, if it may.
+    Nobody,
+    Dropped,
 }
 
 /// smoltcp's time; half of its range is plenty, and leaves room to add to.
@@ -86,24 +105,34 @@ impl<'a> Engine<'a> {
     fn ingress<D: Device>(&mut self, device: &mut D) {
         for _ in 0..self.config.frames_per_poll {
             let Some((rx, tx)) = device.receive(stamp(self.now)) else {
+                self.finish_run();
                 self.busy = false;
                 return;
             };
             let meta = rx.meta();
             rx.consume(|frame| self.receive(frame, meta, tx));
-            if self.woke && !self.busy {
-                break;
+            if !self.busy {
+                self.finish_run();
+                if self.woke {
+                    break;
+                }
             }
         }
+        self.finish_run();
         self.busy = true;
     }
 
     fn receive(&mut self, frame: &[u8], meta: PacketMeta, answer: impl TxToken) {
         self.stats.frames_received += 1;
+        let key = frame::plain_key(frame, self.link);
+        if key.is_some() && self.run.as_ref().is_some_and(|run| run.key == key) {
+            return self.feed(frame, meta, answer);
+        }
         match frame::parse(frame, self.link) {
-            Frame::Segment(segment) => match self.flows.find(&self.slots, &segment.flow) {
-                Some(index) => self.deliver(index, &segment, frame, meta, answer),
-                None => self.receive_unknown(&segment, frame, meta, answer),
+            Frame::Segment(segment) => match self.target(&segment) {
+                Target::Run => self.feed_first(key, &segment, frame, meta, answer),
+                Target::Nobody => self.process_control(frame, meta, answer),
+                Target::Dropped => {}
             },
             Frame::Other => {
                 self.process_control(frame, meta, answer);
@@ -116,68 +145,102 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// A segment of a connection that has a slot.
-    fn deliver(
+    /// Whom a segment is for that does not continue the run; if a connection, then a new run begins.
+    fn target(&mut self, segment: &Segment) -> Target {
+        self.finish_run();
+        if let Some(index) = self.flows.find(&self.slots, &segment.flow) {
+            if !self.reopens(index, segment) {
+                return self.begin_run(index);
+            }
+            // TIME-WAIT keeps nobody out. The owner, if any, keeps its data.
+            match self.slots.get(usize::from(index)).map(|slot| slot.life) {
+                Some(Life::Owned { .. }) => self.unfile(index),
+                Some(Life::HalfOpen { .. } | Life::Queued { .. } | Life::Lingering | Life::TimeWait) => {
+                    self.release(index);
+                }
+                Some(Life::Free) | None => {}
+            }
+        }
+        self.target_of_newcomer(segment)
+    }
+
+    /// Whether the peer uses the port of an ended connection again (RFC 9293, section 3.6.1).
+    fn reopens(&self, index: u16, segment: &Segment) -> bool {
+        let ended = self.slots.get(usize::from(index)).filter(|slot| slot.end == Some(End::Finished));
+        segment.opens() && ended.is_some_and(|slot| segment.seq.wrapping_sub(slot.sent.ack) < 1 << 31)
+    }
+
+    /// A segment of no connection: a newcomer, or a stray that smoltcp answers with a reset.
+    fn target_of_newcomer(&mut self, segment: &Segment) -> Target {
+        let Flow { local, remote, .. } = segment.flow;
+        if !remote.is_unicast() || self.is_own(remote.ip()) || !self.is_own(local.ip()) {
+            self.stats.frames_dropped += 1;
+            return Target::Dropped;
+        }
+        let listener = if segment.opens() { self.listener_for(&segment.flow) } else { None };
+        let Some(listener) = listener else { return Target::Nobody };
+        if let Some(index) = self.admit(listener, segment.flow) {
+            return self.begin_run(index);
+        }
+        match self.listeners.get(usize::from(listener)).map(|listener| listener.backpressure) {
+            Some(Backpressure::Refuse) => {
+                self.stats.syns_refused += 1;
+                Target::Nobody
+            }
+            Some(Backpressure::Defer) | None => {
+                self.stats.syns_deferred += 1;
+                Target::Dropped
+            }
+        }
+    }
+
+    fn begin_run(&mut self, index: u16) -> Target {
+        let watch = self.watch(index);
+        let socket = self.slots.get(usize::from(index)).and_then(Slot::socket);
+        self.run =
+            socket.map(|socket| Run { index, key: None, before: Snapshot::of(socket), watch, reset: false });
+        if self.run.is_some() { Target::Run } else { Target::Dropped }
+    }
+
+    /// The first segment of a run; one that opens or ends something is also the last.
+    fn feed_first(
         &mut self,
-        index: u16,
+        key: Option<frame::Key>,
         segment: &Segment,
         frame: &[u8],
         meta: PacketMeta,
         answer: impl TxToken,
     ) {
-        let Some(slot) = self.slots.get(usize::from(index)) else { return };
-        let in_time_wait = slot.end == Some(End::Finished);
-        if in_time_wait && segment.opens() && segment.seq.wrapping_sub(slot.sent.ack) < 1 << 31 {
-            // The peer uses its port again (RFC 9293, section 3.6.1): TIME-WAIT keeps nobody out. The owner, if any, keeps its data.
-            match slot.life {
-                Life::Owned { .. } => self.unfile(index),
-                Life::Free
-                | Life::HalfOpen { .. }
-                | Life::Queued { .. }
-                | Life::Lingering
-                | Life::TimeWait => {
-                    self.release(index);
-                }
-            }
-            return self.receive_unknown(segment, frame, meta, answer);
+        if let Some(run) = &mut self.run {
+            run.key = key;
+            run.reset = segment.is_reset();
         }
-        self.feed(index, segment, frame, meta, answer);
-    }
-
-    /// A segment of no connection: a newcomer, or a stray that smoltcp answers with a reset.
-    fn receive_unknown(&mut self, segment: &Segment, frame: &[u8], meta: PacketMeta, answer: impl TxToken) {
-        let Flow { local, remote, .. } = segment.flow;
-        if !remote.is_unicast() || self.is_own(remote.ip()) || !self.is_own(local.ip()) {
-            self.stats.frames_dropped += 1;
-            return;
-        }
-        let listener = if segment.opens() { self.listener_for(&segment.flow) } else { None };
-        let Some(listener) = listener else { return self.process_control(frame, meta, answer) };
-        if let Some(index) = self.admit(listener, segment.flow) {
-            self.feed(index, segment, frame, meta, answer);
-            return;
-        }
-        match self.listeners.get(usize::from(listener)).map(|listener| listener.backpressure) {
-            Some(Backpressure::Refuse) => {
-                self.stats.syns_refused += 1;
-                self.process_control(frame, meta, answer);
-            }
-            Some(Backpressure::Defer) | None => self.stats.syns_deferred += 1,
+        self.feed(frame, meta, answer);
+        if key.is_none() {
+            self.finish_run();
         }
     }
 
-    /// Lets smoltcp process a frame against one connection alone.
-    fn feed(&mut self, index: u16, segment: &Segment, frame: &[u8], meta: PacketMeta, answer: impl TxToken) {
-        let mut watch = self.watch(index);
-        let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
-        let Some(before) = slot.socket().map(Snapshot::of) else { return };
-        let Some(set) = slot.set.as_mut() else { return };
-        let mut one = OneFrame::new(frame, meta, WatchedTx { token: answer, watch: &mut watch });
+    /// Lets smoltcp process a segment against the run's connection alone.
+    #[inline]
+    fn feed(&mut self, frame: &[u8], meta: PacketMeta, answer: impl TxToken) {
+        let Some(run) = &mut self.run else { return };
+        let Some(set) = self.slots.get_mut(usize::from(run.index)).and_then(|slot| slot.set.as_mut()) else {
+            return;
+        };
+        let mut one = OneFrame::new(frame, meta, WatchedTx { token: answer, watch: &mut run.watch });
         self.iface.poll_ingress_single(stamp(self.now), &mut one, set);
-        slot.sent = watch.sent;
-        self.stats.segments_sent += u64::from(watch.segments);
-        self.set_work(index, Work::Dirty);
-        self.settle(index, before, segment.is_reset());
+    }
+
+    /// Draws the consequences of the run.
+    fn finish_run(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        self.stats.segments_sent += u64::from(run.watch.segments);
+        if let Some(slot) = self.slots.get_mut(usize::from(run.index)) {
+            slot.sent = run.watch.sent;
+        }
+        self.set_work(run.index, Work::Dirty);
+        self.settle(run.index, run.before, run.reset);
     }
 
     fn process_control(&mut self, frame: &[u8], meta: PacketMeta, answer: impl TxToken) {
@@ -284,7 +347,10 @@ impl<'a> Engine<'a> {
                 break;
             }
             let result = self.iface.poll_egress(now, &mut Egress { device, watch: &mut watch }, set);
-            due = self.iface.poll_at(now, set);
+            // After a large segment there is probably another: asking would cost more than trying.
+            if result == PollResult::None || !watch.large {
+                due = self.iface.poll_at(now, set);
+            }
             if result == PollResult::None {
                 break;
             }
@@ -312,6 +378,7 @@ impl<'a> Engine<'a> {
             segments: 0,
             others: 0,
             refused: 0,
+            large: false,
             link: self.link,
             trim_window: slot
                 .and_then(Slot::socket)

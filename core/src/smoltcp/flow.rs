@@ -16,21 +16,18 @@ pub(super) struct Address([u32; 4]);
 impl Address {
     const V4_PREFIX: [u32; 3] = [0, 0, 0xffff];
 
-    pub(super) fn v4(octets: &[u8]) -> Option<Self> {
+    pub(super) const fn from_v4_bits(bits: u32) -> Self {
         let [a, b, c] = Self::V4_PREFIX;
-        Some(Self([a, b, c, u32::from_be_bytes(octets.try_into().ok()?)]))
+        Self([a, b, c, bits])
+    }
+
+    pub(super) fn v4(octets: &[u8]) -> Option<Self> {
+        Some(Self::from_v4_bits(u32::from_be_bytes(octets.try_into().ok()?)))
     }
 
     pub(super) fn v6(octets: &[u8]) -> Option<Self> {
         let octets: [u8; 16] = octets.try_into().ok()?;
         Some(Self::from(Ipv6Addr::from(octets)))
-    }
-
-    fn words(&self) -> &[u32] {
-        match &self.0 {
-            [0, 0, 0xffff, v4] => core::slice::from_ref(v4),
-            all => all,
-        }
     }
 
     pub(super) fn ip(self) -> IpAddr {
@@ -62,10 +59,7 @@ impl From<Ipv6Addr> for Address {
 impl From<IpAddr> for Address {
     fn from(ip: IpAddr) -> Self {
         match ip {
-            IpAddr::V4(ip) => {
-                let [a, b, c] = Self::V4_PREFIX;
-                Self([a, b, c, ip.to_bits()])
-            }
+            IpAddr::V4(ip) => Self::from_v4_bits(ip.to_bits()),
             IpAddr::V6(ip) => ip.into(),
         }
     }
@@ -95,14 +89,10 @@ impl Flow {
     /// A keyed hash of both ends.
     pub(super) fn hash(&self, key: Key) -> u32 {
         let ports = (u32::from(self.local_port) << 16) | u32::from(self.remote_port);
-        let (local, remote) = (self.local.words(), self.remote.words());
-        let mut words = [ports; 9];
-        let mut length = 1;
-        for (place, word) in words.iter_mut().skip(1).zip(local.iter().chain(remote)) {
-            *place = *word;
-            length += 1;
+        match (self.local.0, self.remote.0) {
+            ([0, 0, 0xffff, local], [0, 0, 0xffff, remote]) => key.hash(&[ports, local, remote]),
+            ([a, b, c, d], [e, f, g, h]) => key.hash(&[ports, a, b, c, d, e, f, g, h]),
         }
-        key.hash(words.get(..length).unwrap_or(&[]))
     }
 }
 

@@ -6,21 +6,28 @@ pub(super) struct Key([u32; 2]);
 
 impl Key {
     /// HalfSipHash-1-3 with a 64-bit key: 32-bit arithmetic only, some 100 instructions for a 4-tuple on a Cortex-M.
-    pub(super) fn hash(self, words: &[u32]) -> u32 {
+    #[inline]
+    pub(super) fn hash<const N: usize>(self, words: &[u32; N]) -> u32 {
         let Self([k0, k1]) = self;
         let mut state = [k0, k1, 0x6c79_6765 ^ k0, 0x7465_6462 ^ k1];
-        let length = (words.len() as u32) << 26;
-        for word in words.iter().chain([&length]) {
-            state[3] ^= word;
-            round(&mut state);
-            state[0] ^= word;
+        let length = (N as u32) << 26;
+        for word in words {
+            absorb(&mut state, *word);
         }
+        absorb(&mut state, length);
         state[2] ^= 0xff;
         for _ in 0..3 {
             round(&mut state);
         }
         state[1] ^ state[3]
     }
+}
+
+#[inline]
+fn absorb(state: &mut [u32; 4], word: u32) {
+    state[3] ^= word;
+    round(state);
+    state[0] ^= word;
 }
 
 #[inline]

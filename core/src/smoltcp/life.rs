@@ -279,8 +279,11 @@ impl Engine<'_> {
             Limit::At(limit) => earliest(Some(limit), due),
             Limit::In(_) | Limit::Never => due,
         };
-        if at != slot.timer.due() {
-            self.deadlines.set(&mut self.slots, index, at);
+        match (slot.timer.due(), at) {
+            (None, None) => {}
+            // A timer that runs out too early costs one look at the slot; to move it with every segment costs more.
+            (Some(running), Some(at)) if running <= at => {}
+            (_, at) => self.deadlines.set(&mut self.slots, index, at),
         }
     }
 }

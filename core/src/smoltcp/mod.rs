@@ -135,6 +135,7 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
             woke: false,
             busy: false,
             device_full: false,
+            run: None,
         };
         Ok(Self { device, engine, clock: Monotonic::default() })
     }

@@ -17,6 +17,9 @@ impl Sent {
     pub(super) const NOTHING: Self = Self { ack: 0, next: 0 };
 }
 
+/// The smallest MSS that is common (RFC 9293, section 3.7.1).
+const LARGE: u32 = 536;
+
 /// Looks at what leaves for one connection.
 pub(super) struct Watch {
     pub(super) sent: Sent,
@@ -26,6 +29,8 @@ pub(super) struct Watch {
     pub(super) others: u32,
     /// Transmissions that the device had no room for.
     pub(super) refused: u32,
+    /// The last segment that left was of a size that others usually follow.
+    pub(super) large: bool,
     pub(super) link: usize,
     /// Lower each offered window by one unit; see [`offer_one_unit_less`].
     pub(super) trim_window: bool,
@@ -41,6 +46,7 @@ impl Watch {
         };
         self.segments += 1;
         self.sent.ack = segment.ack;
+        self.large = segment.payload >= LARGE;
         // Retransmissions and keep-alives are behind what was sent before.
         let end = segment.end();
         if segment.flags & SYN != 0 || end.wrapping_sub(self.sent.next) < 1 << 31 {
