@@ -4,6 +4,7 @@
 #![deny(missing_docs)]
 
 pub mod client;
+pub mod codec;
 pub mod connection;
 #[cfg(feature = "embedded-nal")]
 pub mod nal;
