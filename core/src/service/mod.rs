@@ -16,6 +16,8 @@
 
 mod chargen;
 mod protocols;
+#[cfg(test)]
+mod tests;
 
 pub use chargen::Chargen;
 pub use protocols::{Discard, Echo, Reply};
