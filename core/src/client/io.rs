@@ -12,8 +12,7 @@ impl<S: TcpStack> Client<S> {
     /// # Errors
     /// [`Error::Closed`] after a shutdown or close; [`Error::Stack`] with the reason of the end, which `Closed` reports too.
     pub fn send(&mut self, stack: &mut S, data: &[u8]) -> Result<Sent, Error<S::Error>> {
-        let (connection, cx) = self.connection_mut()?;
-        connection.send(stack, data, cx)
+        self.on(|connection, cx| connection.send(stack, data, cx))
     }
 
     /// Hands the free part of the send buffer to `fill`. See [`TcpStack::send_with`].
@@ -25,8 +24,7 @@ impl<S: TcpStack> Client<S> {
         stack: &mut S,
         fill: impl FnOnce(&mut [u8]) -> usize,
     ) -> Result<Sent, Error<S::Error>> {
-        let (connection, cx) = self.connection_mut()?;
-        connection.send_with(stack, fill, cx)
+        self.on(|connection, cx| connection.send_with(stack, fill, cx))
     }
 
     /// Copies received bytes. See [`TcpStack::recv`].
@@ -34,8 +32,7 @@ impl<S: TcpStack> Client<S> {
     /// # Errors
     /// [`Error::Closed`] once both sides are closed; [`Error::Stack`] with the reason of the end, which `Closed` reports too.
     pub fn recv(&mut self, stack: &mut S, buffer: &mut [u8]) -> Result<Received, Error<S::Error>> {
-        let (connection, cx) = self.connection_mut()?;
-        connection.recv(stack, buffer, cx)
+        self.on(|connection, cx| connection.recv(stack, buffer, cx))
     }
 
     /// Hands received bytes to `take`, which says how many of them it is done with. See [`TcpStack::recv_with`].
@@ -47,8 +44,7 @@ impl<S: TcpStack> Client<S> {
         stack: &mut S,
         take: impl FnOnce(&[u8]) -> (usize, R),
     ) -> Result<Received<R>, Error<S::Error>> {
-        let (connection, cx) = self.connection_mut()?;
-        connection.recv_with(stack, take, cx)
+        self.on(|connection, cx| connection.recv_with(stack, take, cx))
     }
 
     /// Closes the write side; the peer can still send. Once its end of stream has been received as well, the connection ends by itself.
@@ -56,8 +52,7 @@ impl<S: TcpStack> Client<S> {
     /// # Errors
     /// As [`TcpStack::shutdown`].
     pub fn shutdown(&mut self, stack: &mut S) -> Result<(), Error<S::Error>> {
-        let (connection, cx) = self.connection_mut()?;
-        connection.shutdown(stack, cx)
+        self.on(|connection, cx| connection.shutdown(stack, cx))
     }
 
     /// Closes in good order, as [`Server::close`](crate::server::Server::close). It connects again unless it was told to
@@ -66,9 +61,10 @@ impl<S: TcpStack> Client<S> {
     /// # Errors
     /// [`Error::NotConnected`] only.
     pub fn close(&mut self, stack: &mut S) -> Result<(), Error<S::Error>> {
-        let (connection, cx) = self.connection_mut()?;
-        connection.close(stack, cx);
-        Ok(())
+        self.on(|connection, cx| {
+            connection.close(stack, cx);
+            Ok(())
+        })
     }
 
     /// Resets the connection with the next [`poll`](Self::poll). What is queued is lost.
@@ -76,16 +72,19 @@ impl<S: TcpStack> Client<S> {
     /// # Errors
     /// [`Error::NotConnected`] only.
     pub fn abort(&mut self) -> Result<(), Error<S::Error>> {
-        let (connection, cx) = self.connection_mut()?;
-        connection.apply(Input::Abort, cx);
-        Ok(())
+        self.on(|connection, cx| {
+            connection.apply(Input::Abort, cx);
+            Ok(())
+        })
     }
 
     /// Asks for another round at once: for a service that stops before `WouldBlock` to be fair.
     pub fn wake(&mut self) {
-        if let Ok((connection, _)) = self.connection_mut() {
+        // Without a connection there is nothing to come back to.
+        let _ = self.on(|connection, _| {
             connection.stirred = true;
-        }
+            Ok(())
+        });
     }
 
     /// This end's address.
@@ -116,10 +115,13 @@ impl<S: TcpStack> Client<S> {
         }
     }
 
-    fn connection_mut(&mut self) -> Result<(&mut Connection<S::Connection>, &mut Context), Error<S::Error>> {
+    fn on<R>(
+        &mut self,
+        call: impl FnOnce(&mut Connection<S::Connection>, &mut Context) -> Result<R, Error<S::Error>>,
+    ) -> Result<R, Error<S::Error>> {
         match &mut self.phase {
             Phase::Connecting { connection, .. } | Phase::Open { connection, .. } => {
-                Ok((connection, &mut self.cx))
+                call(connection, &mut self.cx)
             }
             Phase::Idle | Phase::Waiting { .. } | Phase::Stopped => Err(Error::NotConnected),
         }
