@@ -225,7 +225,7 @@ impl TcpStack for Mock {
     }
 
     fn recv(&mut self, connection: u64, buffer: &mut [u8]) -> Result<Received, ErrorKind> {
-        let zero_copy = std::mem::replace(&mut self.capabilities.zero_copy, true);
+        let zero_copy = core::mem::replace(&mut self.capabilities.zero_copy, true);
         let received = self.recv_with(connection, |data| {
             let count = data.len().min(buffer.len());
             buffer[..count].copy_from_slice(&data[..count]);
@@ -312,7 +312,7 @@ impl TcpStack for Mock {
     fn ready(&mut self, listener: u32) -> Option<Ready<u64>> {
         while let Some(handle) = self.changed.pop_front() {
             let socket = &mut self[handle];
-            let readiness = std::mem::take(&mut socket.readiness);
+            let readiness = core::mem::take(&mut socket.readiness);
             if socket.listener == Some(listener) && socket.released.is_none() {
                 return Some(Ready { connection: handle, tag: socket.tag, readiness });
             }

@@ -131,7 +131,7 @@ impl<S: TcpStack, P: Protocol<S>, O: Observer> Service<S> for Serve<'_, S, P, O>
                     }
                 }
                 Event::Closed { id, peer, reason, traffic } => {
-                    self.observer.closed(id, peer, reason, traffic)
+                    self.observer.closed(id, peer, reason, traffic);
                 }
             }
         }
