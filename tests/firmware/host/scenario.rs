@@ -23,6 +23,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: |board, images| echo(board, Network::User, images, "echo"),
     },
     Scenario { name: "echo echoes over tap", run: |board, images| echo(board, Network::Tap, images, "echo") },
+    Scenario { name: "app serves four clients, then a fifth", run: five_clients },
     Scenario { name: "echo uses no processor time when idle", run: idle },
 ];
 
@@ -47,7 +48,14 @@ fn echo(board: Board, network: Network, images: &Path, image: &str) -> String {
 }
 
 /// Sends `length` bytes of stream `seed` and then the end, and checks that the same comes back.
-fn exchange(mut stream: &TcpStream, length: usize, seed: u64) {
+fn exchange(stream: &TcpStream, length: usize, seed: u64) {
+    swap(stream, length, seed);
+    stream.shutdown(Shutdown::Write).expect("it is open");
+    assert_eq!((&*stream).read(&mut [0]).expect("the board closes too"), 0);
+}
+
+/// Sends `length` bytes of stream `seed`, and checks that the same comes back.
+fn swap(mut stream: &TcpStream, length: usize, seed: u64) {
     let mut writer = stream.try_clone().expect("a descriptor is free");
     let sender = thread::spawn(move || {
         let mut pattern = Pattern::new(seed);
@@ -56,18 +64,14 @@ fn exchange(mut stream: &TcpStream, length: usize, seed: u64) {
             writer.write_all(&part).expect("the board takes bytes");
             pattern.advance(part.len());
         }
-        writer.shutdown(Shutdown::Write).expect("it is open");
     });
     let mut pattern = Pattern::new(seed);
     let mut buffer = [0; 16 * 1024];
-    loop {
+    while (pattern.position() as usize) < length {
         let count = stream.read(&mut buffer).expect("the board answers");
-        if count == 0 {
-            break;
-        }
+        assert_ne!(count, 0, "the stream ended early");
         pattern.check(&buffer[..count]);
     }
-    assert_eq!(pattern.position(), length as u64, "the stream ended early");
     sender.join().expect("the sender is done");
 }
 
@@ -80,4 +84,23 @@ fn idle(board: Board, images: &Path) -> String {
     let used = machine.processor_time() - before;
     assert!(used < Duration::from_millis(200), "{used:?} of 2 s");
     format!("{} ms in 2 s", used.as_millis())
+}
+
+/// Four clients have the four slots of the echo server; the fifth is served when one of them leaves.
+fn five_clients(board: Board, images: &Path) -> String {
+    let machine = Machine::boot(board, Network::Tap, images, "app", &[]);
+    let clients: Vec<_> = (0..4).map(|_| connect(machine.address(7))).collect();
+    thread::scope(|scope| {
+        for (seed, client) in clients.iter().enumerate() {
+            scope.spawn(move || swap(client, 100_000, seed as u64));
+        }
+    });
+    let mut fifth = connect(machine.address(7));
+    fifth.write_all(b"x").expect("it waits in the backlog");
+    fifth.set_read_timeout(Some(Duration::from_millis(300))).expect("not zero");
+    fifth.read(&mut [0]).expect_err("there is no slot for a fifth");
+    drop(clients.into_iter().next());
+    fifth.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    assert_eq!(fifth.read(&mut [0]).expect("there is a slot now"), 1);
+    machine.expect("status: echo 0 reply 0", Duration::from_secs(5))
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 const PARTS: [&str; 6] = ["smoltcp", "socklet", "driver", "application", "core", "runtime"];
-const IMAGES: [&str; 2] = ["bare", "echo"];
+const IMAGES: [&str; 3] = ["bare", "echo", "app"];
 
 /// Bytes of one image.
 #[derive(Default)]

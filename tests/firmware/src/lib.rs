@@ -9,6 +9,7 @@
 
 #![no_std]
 
+pub mod app;
 pub mod board;
 pub mod clock;
 pub mod console;

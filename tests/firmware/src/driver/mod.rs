@@ -16,6 +16,7 @@ pub use virtio::Virtio;
 
 use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
+use static_cell::ConstStaticCell;
 
 /// A frame without its checksum: header and 1,500 bytes, and up to the next word.
 pub(crate) const FRAME: usize = 1516;
@@ -53,13 +54,18 @@ pub trait Fifo {
 /// A `phy::Device` on a [`Fifo`], with a buffer for one frame each way.
 pub struct Frames<F> {
     fifo: F,
-    received: [u8; FRAME],
-    to_send: [u8; FRAME],
+    received: &'static mut [u8; FRAME],
+    to_send: &'static mut [u8; FRAME],
 }
 
+// Not in the value itself, which is moved about on the stack before it settles.
+static RECEIVED: ConstStaticCell<[u8; FRAME]> = ConstStaticCell::new([0; FRAME]);
+static TO_SEND: ConstStaticCell<[u8; FRAME]> = ConstStaticCell::new([0; FRAME]);
+
 impl<F: Fifo> Frames<F> {
+    /// Once: the buffers are static.
     pub(crate) fn new(fifo: F) -> Self {
-        Self { fifo, received: [0; FRAME], to_send: [0; FRAME] }
+        Self { fifo, received: RECEIVED.take(), to_send: TO_SEND.take() }
     }
 
     /// What went wrong so far.
@@ -82,13 +88,13 @@ impl<F: Fifo> Device for Frames<F> {
         if !self.fifo.has_room() {
             return None; // the answer would have no place
         }
-        let length = self.fifo.take(&mut self.received)?;
+        let length = self.fifo.take(self.received)?;
         let frame = self.received.get(..length)?;
-        Some((Received(frame), ToSend { fifo: &mut self.fifo, frame: &mut self.to_send }))
+        Some((Received(frame), ToSend { fifo: &mut self.fifo, frame: self.to_send }))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<ToSend<'_, F>> {
-        self.fifo.has_room().then_some(ToSend { fifo: &mut self.fifo, frame: &mut self.to_send })
+        self.fifo.has_room().then_some(ToSend { fifo: &mut self.fifo, frame: self.to_send })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
