@@ -2,7 +2,7 @@
 //! embedded-nal kind serves.
 //!
 //! What std-embedded-nal lacks is mended where a descriptor allows it: accepted sockets are made non-blocking; `close` lingers, as in
-//! [`os`](crate::os), instead of resetting what is on its way; a reset or a timeout is not taken for the end of the stream; peers that come to
+//! [`os`], instead of resetting what is on its way; a reset or a timeout is not taken for the end of the stream; peers that come to
 //! the `[::]` that it binds over IPv4 have their IPv4 address.
 //!
 //! What remains: it listens on every address only, and needs IPv6 for that. Its `connect` blocks the thread until the handshake is over, and
