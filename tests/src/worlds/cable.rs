@@ -19,10 +19,26 @@ pub struct CableWorld {
 }
 
 impl CableWorld {
-    /// A new world at time zero.
+    /// A new world with buffers of 8 KiB.
     pub fn new(version: IpVersion) -> Self {
+        Self::with(version, CableOptions::default(), 8 * 1024)
+    }
+
+    /// The smallest of everything: buffers of 64 octets, and the shortest MTU that the protocol allows (RFC 791, RFC 8200).
+    pub fn tiny(version: IpVersion) -> Self {
+        let mtu = match version {
+            IpVersion::V4 => 576,
+            IpVersion::V6 => 1280,
+        };
+        let mut world = Self::with(version, CableOptions { mtu, ..CableOptions::default() }, 64);
+        world.facts.stream = world.facts.stream.min(1 << 20);
+        world
+    }
+
+    /// A new world with send and receive buffers of `buffer` octets.
+    pub fn with(version: IpVersion, options: CableOptions, buffer: usize) -> Self {
         let [server_ip, client_ip] = [1, 2].map(|number| private_ip(version, number));
-        let [near, far] = cable(CableOptions::default());
+        let [near, far] = cable(options);
         let facts = Facts {
             server_ip,
             client_ip,
@@ -33,15 +49,16 @@ impl CableWorld {
             stream: stream_bytes(100 << 20),
             churn: 1000,
         };
-        let server = Stack::new(stack(near, 1, server_ip, 6));
-        let client = Stack::new(stack(far, 2, client_ip, 8));
+        let server = Stack::new(stack(near, 1, server_ip, 6, buffer));
+        let client = Stack::new(stack(far, 2, client_ip, 8, buffer));
         Self { server, client, facts, now: Instant::from_secs(1), port: 1000 }
     }
 }
 
-fn stack(device: CableEnd, number: u8, ip: IpAddr, connections: usize) -> OnCable {
+/// A stack with one address.
+pub(super) fn stack(device: CableEnd, number: u8, ip: IpAddr, connections: usize, buffer: usize) -> OnCable {
     let mac = HardwareAddress::Ethernet(EthernetAddress([2, 0, 0, 0, 0, number]));
-    let memory = Memory::allocate(connections, 8 * 1024, 8 * 1024, 4);
+    let memory = Memory::allocate(connections, buffer, buffer, 4);
     let mut stack = SmoltcpStack::new(device, Config::new(mac, number.into()), memory).expect("a stack");
     stack.add_address(ip, if ip.is_ipv4() { 24 } else { 64 }).expect("an address");
     stack

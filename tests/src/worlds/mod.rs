@@ -2,6 +2,7 @@
 
 mod cable;
 mod ideal;
+mod nal;
 #[cfg(unix)]
 mod os;
 #[cfg(unix)]
@@ -11,6 +12,7 @@ mod tap;
 
 pub use cable::CableWorld;
 pub use ideal::IdealWorld;
+pub use nal::NalWorld;
 #[cfg(unix)]
 pub use os::OsWorld;
 #[cfg(target_os = "linux")]
