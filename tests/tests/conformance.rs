@@ -10,3 +10,7 @@ conformance!(embedded_nal_server, |version| worlds::NalWorld::new(version, Side:
 conformance!(embedded_nal_client, |version| worlds::NalWorld::new(version, Side::Client, OnEnd::PipeClosed));
 #[cfg(unix)]
 conformance!(os_sockets, worlds::OsWorld::new);
+#[cfg(unix)]
+conformance!(std_embedded_nal_server, |version| worlds::NalStdWorld::new(version, Side::Server));
+#[cfg(unix)]
+conformance!(std_embedded_nal_client, |version| worlds::NalStdWorld::new(version, Side::Client));

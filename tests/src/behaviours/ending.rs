@@ -152,8 +152,7 @@ pub fn close_delivers_what_is_queued(t: &mut Testbed) {
 pub fn close_with_unread_input_delivers_what_is_queued(t: &mut Testbed) {
     for side in SIDES {
         let (near, far) = t.pair_from(side);
-        t.send_all(far, &[1; 1000]);
-        t.settle();
+        t.send_until_full(far, &mut Pattern::new(7));
         let mut sent = Pattern::new(8);
         t.send_until_full(near, &mut sent);
         t.close(near).unwrap();

@@ -125,11 +125,14 @@ pub fn a_queued_connection_that_was_reset_does_not_lose_its_siblings(t: &mut Tes
 }
 
 /// A full backlog, deferring: the client that found no room gets in by its own retry when there is some.
+///
+/// A client whose `connect` blocks would wait for an `accept` that the same thread has to make: it tries no more than the backlog holds.
 pub fn a_full_backlog_defers_and_the_retry_gets_in(t: &mut Testbed) {
     let (listener, addr) = t.listening_with(&ListenOptions::backlog(1));
-    let clients: Vec<_> = (0..4).map(|_| t.connecting(addr)).collect();
+    let background = t.can(Side::Client).connect_in_background;
+    let clients: Vec<_> = (0..if background { 4 } else { 1 }).map(|_| t.connecting(addr)).collect();
     t.settle();
-    if t.can(Side::Server).backlog && t.can(Side::Client).connect_in_background {
+    if t.can(Side::Server).backlog && background {
         let open = clients.iter().filter(|client| t.status(**client) == Ok(Status::Open)).count();
         assert!(open < clients.len(), "a backlog of 1 took {open} connections");
     }

@@ -4,6 +4,8 @@ mod cable;
 mod ideal;
 mod nal;
 #[cfg(unix)]
+mod nal_std;
+#[cfg(unix)]
 mod os;
 #[cfg(unix)]
 mod real;
@@ -13,6 +15,8 @@ mod tap;
 pub use cable::CableWorld;
 pub use ideal::IdealWorld;
 pub use nal::NalWorld;
+#[cfg(unix)]
+pub use nal_std::NalStdWorld;
 #[cfg(unix)]
 pub use os::OsWorld;
 #[cfg(target_os = "linux")]
