@@ -13,11 +13,11 @@ fn real_limit() -> Duration {
 ///
 /// # Panics
 /// When the stack does something else, or does not end: also when a call into the stack never returns.
-pub fn run<W: World + 'static>(world: impl FnOnce() -> W + Send + 'static, behaviour: fn(&mut Testbed)) {
+pub fn run(world: Box<dyn FnOnce() -> Box<dyn World> + Send>, behaviour: fn(&mut Testbed)) {
     let limit = real_limit();
     let (done, wait) = channel();
     let thread = thread::spawn(move || {
-        behaviour(&mut Testbed::new(Box::new(world()), limit));
+        behaviour(&mut Testbed::new(world(), limit));
         let _ = done.send(());
     });
     match wait.recv_timeout(limit + Duration::from_secs(5)) {

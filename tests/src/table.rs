@@ -28,22 +28,30 @@ macro_rules! behaviours {
 
                     mod ipv4 {
                         use super::*;
+
+                        fn world() -> Box<dyn $dollar crate::World> {
+                            Box::new(($dollar world)($dollar crate::IpVersion::V4))
+                        }
+
                         $($(
                             #[test]
                             fn $name() {
-                                let world = || ($dollar world)($dollar crate::IpVersion::V4);
-                                $dollar crate::run(world, $dollar crate::behaviours::$group::$name);
+                                $dollar crate::run(Box::new(world), $dollar crate::behaviours::$group::$name);
                             }
                         )*)*
                     }
 
                     mod ipv6 {
                         use super::*;
+
+                        fn world() -> Box<dyn $dollar crate::World> {
+                            Box::new(($dollar world)($dollar crate::IpVersion::V6))
+                        }
+
                         $($(
                             #[test]
                             fn $name() {
-                                let world = || ($dollar world)($dollar crate::IpVersion::V6);
-                                $dollar crate::run(world, $dollar crate::behaviours::$group::$name);
+                                $dollar crate::run(Box::new(world), $dollar crate::behaviours::$group::$name);
                             }
                         )*)*
                     }

@@ -10,7 +10,7 @@ use socklet_tests::{BEHAVIOURS, Behaviour, IpVersion, Side, run, worlds::TapWorl
 fn trial(&(name, behaviour): &Behaviour, side: Side, version: IpVersion) -> Trial {
     let name = format!("smoltcp_on_tap_as_{side:?}::ip{version:?}::{name}").to_lowercase();
     Trial::test(name, move || {
-        run(move || TapWorld::new(version, side), behaviour);
+        run(Box::new(move || Box::new(TapWorld::new(version, side))), behaviour);
         Ok(())
     })
 }

@@ -7,7 +7,7 @@ use socklet::stack::{
 };
 use socklet::time::{Duration, Instant};
 use socklet_tests::worlds::IdealWorld;
-use socklet_tests::{BEHAVIOURS, ConnectionNo, Host, IpVersion, ListenerNo, Outcome, run};
+use socklet_tests::{BEHAVIOURS, ConnectionNo, Host, IpVersion, ListenerNo, Outcome, World, run};
 use std::panic::catch_unwind;
 
 /// What is wrong with the stack.
@@ -87,12 +87,12 @@ const NOTICED: &[(Fault, &str)] = &[
 
 fn passes(fault: Fault, name: &'static str) -> bool {
     let (_, behaviour) = *BEHAVIOURS.iter().find(|(other, _)| *other == name).expect("a behaviour");
-    let world = move || {
-        IdealWorld::wrapped(IpVersion::V4, |stack| {
+    let world = move || -> Box<dyn World> {
+        Box::new(IdealWorld::wrapped(IpVersion::V4, |stack| {
             Box::new(Faulty { inner: Box::new(stack), fault, ports: Vec::new(), last_ready: None })
-        })
+        }))
     };
-    catch_unwind(|| run(world, behaviour)).is_ok()
+    catch_unwind(|| run(Box::new(world), behaviour)).is_ok()
 }
 
 #[test]
