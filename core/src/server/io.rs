@@ -1,6 +1,6 @@
 use super::Server;
 use crate::connection::{Connection, Context, Error, Input, State, Traffic};
-use crate::stack::{Received, Sent, TcpStack};
+use crate::stack::{ErrorKind, Received, Sent, TcpStack};
 use crate::storage::{Id, ManagedSlice};
 use core::net::SocketAddr;
 
@@ -114,6 +114,15 @@ impl<'a, S: TcpStack> Server<'a, S> {
             connection.apply(Input::Abort, cx);
             Ok(())
         })
+    }
+
+    /// Ends the connection because something failed on it; the first reason stays.
+    pub(crate) fn fail(&mut self, id: Id, kind: ErrorKind) {
+        // A stale id needs no ending.
+        let _ = self.on(id, |connection, cx| {
+            connection.apply(Input::Failed(kind), cx);
+            Ok(())
+        });
     }
 
     /// Has `Readable` and `Writable` reported again, in the next round: for a service that stops before `WouldBlock` to be fair.

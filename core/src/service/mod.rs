@@ -24,7 +24,7 @@ pub use protocols::{Discard, Echo, Reply};
 
 use crate::connection::{Error, Reason, Traffic};
 use crate::server::{Event, Server};
-use crate::stack::TcpStack;
+use crate::stack::{StackError, TcpStack};
 use crate::storage::Id;
 use crate::time::{Duration, Instant};
 use core::net::SocketAddr;
@@ -82,7 +82,7 @@ pub trait Protocol<S: TcpStack> {
     /// Does what can be done on `id`, until the stack says `WouldBlock`. Called when it was opened, and when it is readable or writable.
     ///
     /// # Errors
-    /// Those of the server's calls. The connection is then over, or not to be used that way: nothing more is done with it here.
+    /// Those of the server's calls. The connection is over then, and `Closed` has this reason or an earlier one.
     fn advance(
         &mut self,
         server: &mut Server<'_, S>,
@@ -126,8 +126,8 @@ impl<S: TcpStack, P: Protocol<S>, O: Observer> Service<S> for Serve<'_, S, P, O>
                         Ok(Next::Again) => self.server.wake(id),
                         // A stale id needs no closing.
                         Ok(Next::Close) => self.server.close(stack, id).unwrap_or(()),
-                        // An error that ends the connection is reported by `Closed`.
-                        Ok(Next::Wait) | Err(_) => {}
+                        Ok(Next::Wait) => {}
+                        Err(error) => self.server.fail(id, error.kind()),
                     }
                 }
                 Event::Closed { id, peer, reason, traffic } => {

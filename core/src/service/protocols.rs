@@ -5,6 +5,8 @@ use crate::stack::{Received, Sent, TcpStack};
 use crate::storage::Id;
 
 /// Sends back what it receives (RFC 862), and closes when the peer does.
+///
+/// On a stack without zero-copy the server needs [`with_holdback`](Server::with_holdback).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Echo;
 

@@ -90,6 +90,16 @@ fn echo_is_fair_and_complete_with_much_data() {
 }
 
 #[test]
+fn echo_without_zero_copy_and_holdback_says_so() {
+    let mut world = World::new(Echo);
+    world.stack.capabilities.zero_copy = false;
+    let peer = world.stack.peer_connects(PEER);
+    world.stack.peer_sends(peer, b"hello");
+    world.run();
+    assert!(world.service.observer.0.last().unwrap().contains("failed: not supported by this stack"));
+}
+
+#[test]
 fn discard_takes_everything() {
     for zero_copy in [true, false] {
         let mut world = World::new(Discard);
