@@ -87,17 +87,12 @@ impl Machine {
             arguments.iter().fold(format!("enable=on,target=native,arg={image}"), |text, argument| {
                 format!("{text},arg={argument}")
             });
-        // With the runner the emulator ends too, however the runner ends.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).args(board.emulator());
-        command.arg("-kernel").arg(images.join(board.to_string()).join(image));
-        command.args(["-display", "none", "-serial", "none", "-monitor", "none"]);
+        let mut command = emulator(board, images, image);
         command.args(["-semihosting-config", &semihosting, "-netdev", &backend]);
         match board {
             Board::Virt => command.args(["-device", "virtio-net-device,netdev=net"]),
             Board::An385 | Board::An386 | Board::Lm3s6965 => command.args(["-net", "nic,netdev=net"]),
         };
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut emulator = command.spawn().expect("setpriv and QEMU start");
         let console = lines(emulator.stdout.take().expect("it is piped"));
         let machine = Self { emulator, console, network, forwarded };
@@ -139,6 +134,29 @@ impl Machine {
         let ticks = |field: usize| fields[field - 3].parse::<u64>().expect("a number");
         Duration::from_millis(10 * (ticks(14) + ticks(15)))
     }
+}
+
+/// What an image that counts instructions says, with so many connections open. Time is that of the instructions: every run is the same.
+pub(crate) fn instructions(board: Board, images: &Path, image: &str, open: usize) -> String {
+    let mut command = emulator(board, images, image);
+    command.args(["-nic", "none", "-icount", "shift=7,sleep=off"]);
+    command.args(["-semihosting-config", &format!("enable=on,target=native,arg={image},arg=open={open}")]);
+    let mut emulator = command.spawn().expect("setpriv and QEMU start");
+    let console = lines(emulator.stdout.take().expect("it is piped"));
+    let line = console.recv_timeout(Duration::from_secs(60));
+    let _ = emulator.kill();
+    let _ = emulator.wait();
+    line.expect("it counts within a minute")
+}
+
+/// QEMU with an image and nothing else. With the runner it ends too, however the runner ends.
+fn emulator(board: Board, images: &Path, image: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).args(board.emulator());
+    command.arg("-kernel").arg(images.join(board.to_string()).join(image));
+    command.args(["-display", "none", "-serial", "none", "-monitor", "none"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
 }
 
 impl Drop for Machine {

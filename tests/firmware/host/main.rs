@@ -1,5 +1,6 @@
 //! Boots the firmware images in QEMU, tries them from outside, and prints what they cost. Started by `tests/firmware/run`.
 
+mod count;
 mod machine;
 mod scenario;
 mod size;
@@ -24,21 +25,24 @@ struct Arguments {
     /// Only scenarios whose name has this in it.
     #[arg(long, default_value = "")]
     scenario: String,
-    /// Only the table of flash and RAM.
+    /// Only the tables: instructions, flash and RAM.
     #[arg(long)]
-    sizes: bool,
+    figures: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let boards = if arguments.board.is_empty() { Board::ALL.to_vec() } else { arguments.board };
     let mut failures = 0;
-    if !arguments.sizes {
+    if !arguments.figures {
         for &board in &boards {
             for scenario in SCENARIOS.iter().filter(|scenario| scenario.name.contains(&arguments.scenario)) {
                 failures += u32::from(!passes(scenario, board, &arguments.images));
             }
         }
+    }
+    if !count::print_table(&boards, &arguments.images) {
+        failures += 1;
     }
     if let Err(error) = size::print_table(&boards, &arguments.images) {
         eprintln!("firmware: sizes: {error}");

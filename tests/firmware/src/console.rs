@@ -11,6 +11,13 @@ pub fn say(text: &str) {
     }
 }
 
+/// The number that the argument `name=N` gives the image, or `otherwise`.
+pub fn number(name: &str, otherwise: u32) -> u32 {
+    let Ok(arguments) = semihosting::experimental::env::args::<64>() else { return otherwise };
+    let value = |argument: &str| argument.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
+    (&arguments).filter_map(Result::ok).find_map(value).unwrap_or(otherwise)
+}
+
 /// Ends the emulator. A board without a debugger resets instead.
 pub fn exit(code: i32) -> ! {
     semihosting::process::exit(code)

@@ -10,9 +10,12 @@
 #![no_std]
 
 pub mod app;
+pub mod bare;
 pub mod board;
+pub mod cable;
 pub mod clock;
 pub mod console;
+pub mod count;
 mod driver;
 mod registers;
 pub mod stack;

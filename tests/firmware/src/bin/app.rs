@@ -1,4 +1,4 @@
-//! The application on a board.
+//! The application on a board. The argument `rate=N` lets N microseconds pass in each real one.
 
 #![no_std]
 #![no_main]
@@ -12,7 +12,7 @@ use socklet::time::{Duration, Instant, earliest};
 use socklet_firmware::app::{App, CONNECTIONS, HOST_PORT, Slots};
 use socklet_firmware::board::{Board, Ethernet, ThisBoard};
 use socklet_firmware::clock::Clock;
-use socklet_firmware::console::{exit, println, say};
+use socklet_firmware::console::{exit, number, println, say};
 use socklet_firmware::stack::high_water;
 use static_cell::ConstStaticCell;
 
@@ -30,7 +30,7 @@ const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2));
 fn run(mut board: ThisBoard) -> ! {
     let seed = board.seed();
     let (device, address) = board.ethernet();
-    let mut clock = Clock::new(board, rate());
+    let mut clock = Clock::new(board, number("rate", 1));
     let config = Config::new(EthernetAddress(address).into(), seed);
     let Ok(mut stack) = SmoltcpStack::new(device, config, STORAGE.take()) else { exit(1) };
     let (Ok(()), Ok(())) = (stack.add_address(ADDRESS, 24), stack.set_gateway(HOST)) else { exit(2) };
@@ -47,14 +47,6 @@ fn run(mut board: ThisBoard) -> ! {
         let due = status.tell(now, &stack, app.open());
         clock.sleep_until(earliest(earliest(service, network), Some(due)).map(Instant::as_micros));
     }
-}
-
-/// How many microseconds pass in a real one: the argument `rate=N`.
-fn rate() -> u32 {
-    let Ok(arguments) = semihosting::experimental::env::args::<64>() else { return 1 };
-    let rate =
-        (&arguments).filter_map(Result::ok).find_map(|argument| argument.strip_prefix("rate=")?.parse().ok());
-    rate.unwrap_or(1)
 }
 
 /// What the host wants to know, printed each second if it changed.

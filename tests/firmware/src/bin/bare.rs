@@ -7,6 +7,7 @@ use smoltcp::iface::{Config, Interface, SocketSet, SocketStorage};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpCidr, Ipv4Address, Ipv4Cidr};
+use socklet_firmware::bare::echo;
 use socklet_firmware::board::{Board, ThisBoard};
 use socklet_firmware::clock::Clock;
 use socklet_firmware::console::say;
@@ -47,21 +48,4 @@ fn run(mut board: ThisBoard) -> ! {
         let deadline = interface.poll_at(now, &sockets).map(|at| at.total_micros() as u64);
         clock.sleep_until(if moved { Some(0) } else { deadline });
     }
-}
-
-/// Sends back what came; whether that was anything.
-fn echo(socket: &mut tcp::Socket<'_>) -> bool {
-    if !socket.is_open() {
-        let _ = socket.listen(7);
-    }
-    if !socket.may_recv() && socket.may_send() && socket.recv_queue() == 0 {
-        socket.close();
-    }
-    let (mut data, mut length) = ([0; 512], 0);
-    if socket.can_send() {
-        let room = (socket.send_capacity() - socket.send_queue()).min(data.len());
-        length = socket.recv_slice(&mut data[..room]).unwrap_or(0);
-        let _ = socket.send_slice(&data[..length]);
-    }
-    length > 0
 }
