@@ -8,7 +8,8 @@
 //!
 //! # fn main() -> Result<(), Box<dyn core::error::Error>> {
 //! let mut stack = OsStack::new(OsOptions::default())?;
-//! let mut server = Server::owned(64, ServerConfig::default());
+//! let storage: Vec<_> = (0..64).map(|_| Default::default()).collect();
+//! let mut server = Server::new(storage, ServerConfig::default()).with_holdback(vec![0; 64 << 10]);
 //! server.listen(&mut stack, "127.0.0.1:7".parse()?)?;
 //! let mut driver = Driver::new()?;
 //! driver.stop_on_signals()?;
@@ -19,7 +20,7 @@
 use core::time::Duration;
 use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use smoltcp::phy::{Device, PcapSink, PcapWriter};
+use smoltcp::phy::{self, Device};
 use socklet::service::Service;
 use socklet::smoltcp::SmoltcpStack;
 use socklet::stack::TcpStack;
@@ -94,7 +95,7 @@ impl Descriptor for crate::tap::Tap {
     }
 }
 
-impl<D: Device + Descriptor, S: PcapSink> Descriptor for PcapWriter<D, S> {
+impl<D: Device + Descriptor, S: phy::PcapSink> Descriptor for phy::PcapWriter<D, S> {
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.get_ref().descriptor()
     }
@@ -288,3 +289,6 @@ impl Drop for Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+use super::*;
+use crate::os::{OsOptions, OsStack};
+use socklet::server::{Server, ServerConfig};
+use socklet::service::{Echo, Serve};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+
+type EchoServer = Serve<'static, OsStack, Echo>;
+
+fn echo_server() -> (OsStack, EchoServer, SocketAddr) {
+    let mut stack = OsStack::new(OsOptions::default()).unwrap();
+    let storage: Vec<_> = (0..4).map(|_| Default::default()).collect();
+    let mut server = Server::new(storage, ServerConfig::default()).with_holdback(vec![0; 4 * 1024]);
+    server.listen(&mut stack, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = server.local_addr(&stack).unwrap();
+    (stack, Serve::new(server, Echo), address)
+}
+
+/// Ends the run also when an assertion fails.
+struct StopTwiceOnDrop(Stopper);
+
+impl Drop for StopTwiceOnDrop {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop();
+            self.0.stop();
+        }
+    }
+}
+
+fn round_trip(client: &mut TcpStream) -> io::Result<()> {
+    client.set_read_timeout(Some(Duration::from_secs(5)))?;
+    client.write_all(b"echo")?;
+    let mut answer = [0; 4];
+    client.read_exact(&mut answer)?;
+    assert_eq!(&answer, b"echo");
+    Ok(())
+}
+
+#[test]
+fn an_idle_server_sleeps() {
+    let (mut stack, mut service, address) = echo_server();
+    let mut driver = Driver::new().unwrap();
+    let stopper = StopTwiceOnDrop(driver.stopper().unwrap());
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let stopper = stopper;
+            let mut client = TcpStream::connect(address).unwrap();
+            round_trip(&mut client).unwrap();
+            thread::sleep(Duration::from_millis(500));
+            stopper.0.stop();
+        });
+        let mut rounds = 0;
+        let end = driver.run_until(&mut stack, &mut service, |_, _, _| {
+            rounds += 1;
+            false
+        });
+        assert_eq!(end.unwrap(), End::Drained);
+        assert!(rounds < 40, "{rounds} rounds");
+    });
+}
+
+#[test]
+fn a_drain_lets_connections_finish() {
+    let (mut stack, mut service, address) = echo_server();
+    let mut driver = Driver::new().unwrap();
+    let stopper = StopTwiceOnDrop(driver.stopper().unwrap());
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let stopper = stopper;
+            let mut client = TcpStream::connect(address).unwrap();
+            round_trip(&mut client).unwrap();
+            stopper.0.stop();
+            thread::sleep(Duration::from_millis(100));
+            assert!(TcpStream::connect(address).is_err());
+            drop(client);
+        });
+        assert_eq!(driver.run(&mut stack, &mut service).unwrap(), End::Drained);
+    });
+}
+
+#[test]
+fn a_second_wish_ends_at_once() {
+    let (mut stack, mut service, address) = echo_server();
+    let mut driver = Driver::new().unwrap().with_grace(Duration::from_secs(60));
+    let stopper = StopTwiceOnDrop(driver.stopper().unwrap());
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let stopper = stopper;
+            let mut client = TcpStream::connect(address).unwrap();
+            round_trip(&mut client).unwrap();
+            stopper.0.stop();
+            thread::sleep(Duration::from_millis(100));
+            stopper.0.stop();
+            thread::sleep(Duration::from_millis(100));
+        });
+        assert_eq!(driver.run(&mut stack, &mut service).unwrap(), End::Cut);
+    });
+}
+
+#[test]
+fn a_signal_is_a_wish_to_stop() {
+    let (mut stack, mut service, _) = echo_server();
+    let mut driver = Driver::new().unwrap();
+    driver.stop_on_signals().unwrap();
+    let raised = thread::spawn(|| {
+        thread::sleep(Duration::from_millis(50));
+        signal_hook::low_level::raise(SIGTERM).unwrap();
+    });
+    assert_eq!(driver.run(&mut stack, &mut service).unwrap(), End::Drained);
+    raised.join().unwrap();
+}
