@@ -82,6 +82,13 @@ impl Wait for crate::os::OsStack {
     }
 }
 
+/// Its sockets are asked in turn, at the times that `poll` gives: only `wake` is watched.
+impl Wait for crate::nal_std::NalStd {
+    fn wait(&mut self, wake: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+        wait_on(wake, wake, timeout)
+    }
+}
+
 /// A device that a loop can wait for.
 pub trait Descriptor {
     /// Readable when the device has a frame.

@@ -3,6 +3,8 @@
 //! It has a `main` of its own, because a process without privileges can enter the sandbox only while it has one thread.
 #![cfg(target_os = "linux")]
 
+use core::net::SocketAddr;
+use core::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 use smoltcp::wire::{EthernetAddress, HardwareAddress};
 use socklet::server::{Server, ServerConfig};
@@ -15,9 +17,8 @@ use socklet_hosted::relay::{self, Relay};
 use socklet_hosted::sandbox::{self, STACK_MAC, Sandbox};
 use socklet_hosted::tap::{Options, Tap};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -30,15 +31,22 @@ fn main() {
         std::process::exit(1);
     }
     let trials = vec![
-        Trial::test("the_caller_reaches_a_server_in_the_sandbox_over_ipv4", || Ok(reach_in(false))),
-        Trial::test("the_caller_reaches_a_server_in_the_sandbox_over_ipv6", || Ok(reach_in(true))),
-        Trial::test("a_port_where_nobody_listens_resets_the_callers_client", || Ok(refused())),
-        Trial::test("a_client_in_the_sandbox_reaches_the_caller", || Ok(reach_out())),
-        Trial::test("an_idle_server_sleeps", || Ok(idle())),
-        Trial::test("the_private_network_is_not_the_callers", || Ok(private())),
-        Trial::test("jobs_give_results_and_panics_back", || Ok(jobs())),
+        trial("the_caller_reaches_a_server_in_the_sandbox_over_ipv4", || reach_in(false)),
+        trial("the_caller_reaches_a_server_in_the_sandbox_over_ipv6", || reach_in(true)),
+        trial("a_port_where_nobody_listens_resets_the_callers_client", refused),
+        trial("a_client_in_the_sandbox_reaches_the_caller", reach_out),
+        trial("an_idle_server_sleeps", idle),
+        trial("the_private_network_is_not_the_callers", private),
+        trial("jobs_give_results_and_panics_back", jobs),
     ];
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn trial(name: &str, body: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, || {
+        body();
+        Ok(())
+    })
 }
 
 fn stack_in(sandbox: &Sandbox, buffer: usize) -> Stack {
@@ -232,7 +240,7 @@ fn jobs() {
     let sandbox = Sandbox::new().unwrap();
     assert_eq!(sandbox.run(|| 1 + 1), 2);
     let panicked =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sandbox.run(|| panic!("on purpose"))));
+        std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| sandbox.run(|| panic!("on purpose"))));
     assert!(panicked.is_err());
     assert_eq!(sandbox.run(|| 3), 3);
 }

@@ -3,6 +3,9 @@
 //! It has a `main` of its own, because a process without privileges can enter the sandbox only while it has one thread.
 #![cfg(target_os = "linux")]
 
+use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::socket::tcp;
@@ -10,10 +13,9 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 use socklet_hosted::sandbox::{self, STACK_MAC, Sandbox};
 use socklet_hosted::tap::{Mode, Options, Stats, Tap};
 use std::io::{Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Shutdown, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const STREAM_LEN: usize = 64 << 20;
@@ -29,15 +31,22 @@ fn main() {
         for (offload, how) in [(true, "with_offloads"), (false, "without_offloads")] {
             for (version, ipv6) in [("ipv4", false), ("ipv6", true)] {
                 let name = format!("a_{kind}_echoes_64_mib_over_{version}_{how}");
-                trials.push(Trial::test(name, move || Ok(echo(mode, offload, ipv6))));
+                trials.push(trial(&name, move || echo(mode, offload, ipv6)));
             }
         }
     }
-    trials.push(Trial::test("a_frame_that_the_kernel_refuses_is_counted", || Ok(link_down())));
-    trials.push(Trial::test("several_queues_share_one_name", || Ok(multi_queue())));
-    trials.push(Trial::test("a_wrong_checksum_is_dropped_and_counted", || Ok(wrong_checksum())));
-    trials.push(Trial::test("an_mtu_is_set_and_read_back", || Ok(mtu())));
+    trials.push(trial("a_frame_that_the_kernel_refuses_is_counted", link_down));
+    trials.push(trial("several_queues_share_one_name", multi_queue));
+    trials.push(trial("a_wrong_checksum_is_dropped_and_counted", wrong_checksum));
+    trials.push(trial("an_mtu_is_set_and_read_back", mtu));
     libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn trial(name: &str, body: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, || {
+        body();
+        Ok(())
+    })
 }
 
 /// An echo server on smoltcp alone, for as long as it is not told to stop.

@@ -1,8 +1,9 @@
 use super::*;
 use crate::os::{OsOptions, OsStack};
+use core::net::SocketAddr;
 use socklet::server::{Server, ServerConfig};
 use socklet::service::{Echo, Serve};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 
 type EchoServer = Serve<'static, OsStack, Echo>;

@@ -1,10 +1,10 @@
 //! One relayed connection: two sockets and a buffer for each direction.
 
+use core::time::Duration;
 use mio::net::TcpStream;
 use socket2::SockRef;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::time::Duration;
 
 /// Reads and writes in a row before other connections have their turn.
 const ROUNDS: usize = 16;

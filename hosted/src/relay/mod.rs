@@ -31,6 +31,9 @@
 
 mod link;
 
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 use link::{Link, Next, reset};
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
@@ -38,11 +41,9 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, Socket, Type};
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const WAKER: Token = Token(usize::MAX);
 /// How long no connection is accepted after the system could not make one.
@@ -207,7 +208,7 @@ impl Run {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            let mut ready = std::mem::take(&mut self.ready);
+            let mut ready = core::mem::take(&mut self.ready);
             let of_links = events.iter().map(|event| event.token().0).filter(|&token| token >= first);
             ready.extend(of_links.filter(|&token| token != WAKER.0).map(|token| token - (token - first) % 2));
             ready.sort_unstable();

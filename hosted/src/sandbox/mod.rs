@@ -25,11 +25,12 @@ pub use error::Error;
 
 use crate::tap::{self, Interface, Tap};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 use std::net::UdpSocket;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{catch_unwind, resume_unwind};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;

@@ -133,7 +133,7 @@ impl Tap {
                 .map_err(|errno| Error::Attach { name: options.name.clone(), source: errno.into() })?;
             Ok(fd)
         };
-        let (fd, vnet) = negotiate(options, attach, |fd, flags| sys::set_offload(fd, flags))?;
+        let (fd, vnet) = negotiate(options, attach, sys::set_offload)?;
 
         let interface = Interface::new(&options.name)?;
         if let Some(mtu) = options.mtu.filter(|&mtu| interface.mtu().is_ok_and(|now| now != mtu.into())) {
