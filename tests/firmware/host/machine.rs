@@ -114,13 +114,19 @@ impl Machine {
     /// Waits for a line of the console that starts with `start`; returns it.
     #[track_caller]
     pub(crate) fn expect(&self, start: &str, within: Duration) -> String {
+        self.expect_that(start, within, |line| line.starts_with(start))
+    }
+
+    /// Waits for a line of the console that is `wanted`, and returns it; those before it are passed over.
+    #[track_caller]
+    pub(crate) fn expect_that(&self, what: &str, within: Duration, wanted: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + within;
         let mut seen = Vec::new();
         loop {
             match self.console.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.starts_with(start) => return line,
+                Ok(line) if wanted(&line) => return line,
                 Ok(line) => seen.push(line),
-                Err(RecvTimeoutError::Timeout) => panic!("no line {start:?} within {within:?}, but {seen:?}"),
+                Err(RecvTimeoutError::Timeout) => panic!("no {what:?} within {within:?}, but {seen:?}"),
                 Err(RecvTimeoutError::Disconnected) => panic!("the emulator ended, after {seen:?}"),
             }
         }

@@ -1,6 +1,7 @@
 //! Boots the firmware images in QEMU, tries them from outside, and prints what they cost. Started by `tests/firmware/run`.
 
 mod count;
+mod flood;
 mod machine;
 mod scenario;
 mod size;
