@@ -14,7 +14,7 @@ use socklet::stack::{ConnectOptions, Received, Sent, TcpStack};
 use socklet::time::Instant;
 use socklet_hosted::driver::{Driver, End, Stopper};
 use socklet_hosted::relay::{self, Relay};
-use socklet_hosted::sandbox::{self, STACK_MAC, Sandbox};
+use socklet_hosted::sandbox::{STACK_MAC, Sandbox};
 use socklet_hosted::tap::{Options, Tap};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -26,7 +26,7 @@ type Stack = SmoltcpStack<'static, Tap>;
 
 fn main() {
     let arguments = Arguments::from_args();
-    if let Err(error) = sandbox::enter() {
+    if let Err(error) = Sandbox::new().and_then(|sandbox| sandbox.open_tap(&Options::tap("socklet0"))) {
         eprintln!("{error}");
         std::process::exit(1);
     }

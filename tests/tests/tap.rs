@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Trial};
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
-use socklet_hosted::sandbox::{self, STACK_MAC, Sandbox};
+use socklet_hosted::sandbox::{STACK_MAC, Sandbox};
 use socklet_hosted::tap::{Mode, Options, Stats, Tap};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -22,7 +22,7 @@ const STREAM_LEN: usize = 64 << 20;
 
 fn main() {
     let arguments = Arguments::from_args();
-    if let Err(error) = sandbox::enter() {
+    if let Err(error) = Sandbox::new().and_then(|sandbox| sandbox.open_tap(&Options::tap("socklet0"))) {
         eprintln!("{error}");
         std::process::exit(1);
     }
