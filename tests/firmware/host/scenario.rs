@@ -205,7 +205,7 @@ fn flood(board: Board, images: &Path) -> String {
     let admitted = start.elapsed();
     assert!(admitted < Duration::from_secs(3), "{admitted:?} until the next client was served");
     format!(
-        "1 MB in {:.1} s at {RATE} SYN/s, the next client in {:.1} s",
+        "5 MB in {:.1} s at {RATE} SYN/s, the next client in {:.1} s",
         served.as_secs_f32(),
         admitted.as_secs_f32()
     )
