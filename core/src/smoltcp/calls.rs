@@ -208,9 +208,11 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
         let index = engine.vacate().ok_or(ErrorKind::NoSlot)?;
         let to = (address(remote.ip()).ok_or(ErrorKind::Unsupported)?, remote.port());
         let from = (address(flow.local.ip()).ok_or(ErrorKind::Unsupported)?, flow.local_port);
+        let isn = engine.initial_number(&flow);
+        let mut opening = engine.opening(&flow, isn).ok_or(ErrorKind::Unsupported)?;
         let slot = engine.slots.get_mut(usize::from(index)).ok_or(ErrorKind::NoSlot)?;
         let socket = slot.socket_mut().ok_or(ErrorKind::NoSlot)?;
-        socket.connect(engine.iface.context(), to, from).map_err(|_| ErrorKind::InvalidState)?;
+        socket.connect(opening.context(), to, from).map_err(|_| ErrorKind::InvalidState)?;
         engine.occupy(index, flow, Life::Owned { listener: None });
         engine.set_limit(index, options.timeout.map_or(Limit::Never, Limit::In));
         engine.set_work(index, Work::Dirty);

@@ -57,6 +57,12 @@ pub struct Stats {
     pub half_open_dropped: u64,
     /// TIME-WAIT cut short for a newcomer.
     pub time_waits_reclaimed: u64,
+    /// SYNs answered with a cookie, because they took the last room.
+    pub cookies_sent: u64,
+    /// Connections made again from the acknowledgement of a cookie.
+    pub cookies_returned: u64,
+    /// Segments that were answered with a challenge ACK instead of being believed (RFC 5961).
+    pub challenges: u64,
     /// Frames dropped unseen: fragments, and segments from or to addresses that no connection can have.
     pub frames_dropped: u64,
 }

@@ -1,18 +1,20 @@
 //! The backend's core: frames to slots, slots to lists, lists to deadlines. No call here knows about handles.
 
+use super::arrival::Arrival;
 use super::config::{Config, Stats};
-use super::flow::{Flow, FlowTable};
+use super::craft::{self, Says, craft};
+use super::flow::FlowTable;
 use super::frame::{self, Frame, Segment};
+use super::isn::{Nowhere, SequenceNumbers};
 use super::listener::ListenerSlot;
 use super::ports::Ports;
-use super::slot::{End, Life, LifeList, Limit, Slot, Snapshot, Work, WorkList};
-use super::token::{Egress, OneFrame, Sent, Watch, WatchedTx};
-use crate::stack::Backpressure;
+use super::slot::{LifeList, Limit, Slot, Snapshot, Work, WorkList};
+use super::token::{Egress, NoTx, OneFrame, Sequence, Watch, WatchedTx};
 use crate::storage::{Deadlines, List, ManagedSlice};
 use crate::time::{Duration, Instant};
 use ::smoltcp::iface::{Interface, PollResult, SocketSet};
-use ::smoltcp::phy::{Device, PacketMeta, RxToken, TxToken};
-use ::smoltcp::wire::IpListenEndpoint;
+use ::smoltcp::phy::{Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
+use ::smoltcp::socket::tcp;
 
 /// Segments that one connection sends in one poll at most; then the others have their turn.
 const BURST: usize = 64;
@@ -49,6 +51,12 @@ pub(super) struct Engine<'a> {
     /// The device had no room for a frame.
     pub(super) device_full: bool,
     pub(super) run: Option<Run>,
+    /// A connection whose answer must leave before the next frame is taken.
+    pub(super) answer_now: Option<u16>,
+    pub(super) caps: DeviceCapabilities,
+    pub(super) numbers: SequenceNumbers,
+    /// Until when a cookie may come back.
+    pub(super) cookies_until: Instant,
 }
 
 /// Consecutive segments of one connection: looked up once, and settled once.
@@ -56,17 +64,10 @@ pub(super) struct Run {
     index: u16,
     key: Option<frame::Key>,
     before: Snapshot,
+    /// The next sequence number that was expected before it.
+    expected: u32,
     watch: Watch,
     reset: bool,
-}
-
-/// Whom a segment is for.
-enum Target {
-    /// The connection of the run.
-    Run,
-    /// No connection: smoltcp answers with a reset, if it may.
-    Nobody,
-    Dropped,
 }
 
 /// smoltcp's time; half of its range is plenty, and leaves room to add to.
@@ -111,6 +112,9 @@ impl<'a> Engine<'a> {
             };
             let meta = rx.meta();
             rx.consume(|frame| self.receive(frame, meta, tx));
+            if let Some(index) = self.answer_now.take() {
+                self.run(index, device);
+            }
             if !self.busy {
                 self.finish_run();
                 if self.woke {
@@ -129,11 +133,23 @@ impl<'a> Engine<'a> {
             return self.feed(frame, meta, answer);
         }
         match frame::parse(frame, self.link) {
-            Frame::Segment(segment) => match self.target(&segment) {
-                Target::Run => self.feed_first(key, &segment, frame, meta, answer),
-                Target::Nobody => self.process_control(frame, meta, answer),
-                Target::Dropped => {}
-            },
+            Frame::Segment(segment) => {
+                self.finish_run();
+                match self.arrival(&segment) {
+                    Arrival::For(index) => self.begin_run(index, key, &segment, frame, meta, answer),
+                    Arrival::Challenge(index) => self.challenge(index, &segment, frame, meta, answer),
+                    Arrival::Opens { index, isn, cookie: false } => self.open(index, isn, &segment, frame),
+                    Arrival::Opens { index, isn, cookie: true } => {
+                        self.open_by_cookie(index, isn, &segment, frame)
+                    }
+                    Arrival::Returns { index, isn, mss } => {
+                        self.open_again(index, isn, mss, &segment, frame);
+                        self.begin_run(index, key, &segment, frame, meta, answer);
+                    }
+                    Arrival::ForNobody => self.process_control(frame, meta, answer),
+                    Arrival::Dropped => {}
+                }
+            }
             Frame::Other => {
                 self.process_control(frame, meta, answer);
                 self.control_due = true;
@@ -145,76 +161,24 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Whom a segment is for that does not continue the run; if a connection, then a new run begins.
-    fn target(&mut self, segment: &Segment) -> Target {
-        self.finish_run();
-        if let Some(index) = self.flows.find(&self.slots, &segment.flow) {
-            if !self.reopens(index, segment) {
-                return self.begin_run(index);
-            }
-            // TIME-WAIT keeps nobody out. The owner, if any, keeps its data.
-            match self.slots.get(usize::from(index)).map(|slot| slot.life) {
-                Some(Life::Owned { .. }) => self.unfile(index),
-                Some(Life::HalfOpen { .. } | Life::Queued { .. } | Life::Lingering | Life::TimeWait) => {
-                    self.release(index);
-                }
-                Some(Life::Free) | None => {}
-            }
-        }
-        self.target_of_newcomer(segment)
-    }
-
-    /// Whether the peer uses the port of an ended connection again (RFC 9293, section 3.6.1).
-    fn reopens(&self, index: u16, segment: &Segment) -> bool {
-        let ended = self.slots.get(usize::from(index)).filter(|slot| slot.end == Some(End::Finished));
-        segment.opens() && ended.is_some_and(|slot| segment.seq.wrapping_sub(slot.sent.ack) < 1 << 31)
-    }
-
-    /// A segment of no connection: a newcomer, or a stray that smoltcp answers with a reset.
-    fn target_of_newcomer(&mut self, segment: &Segment) -> Target {
-        let Flow { local, remote, .. } = segment.flow;
-        if !remote.is_unicast() || self.is_own(remote.ip()) || !self.is_own(local.ip()) {
-            self.stats.frames_dropped += 1;
-            return Target::Dropped;
-        }
-        let listener = if segment.opens() { self.listener_for(&segment.flow) } else { None };
-        let Some(listener) = listener else { return Target::Nobody };
-        if let Some(index) = self.admit(listener, segment.flow) {
-            return self.begin_run(index);
-        }
-        match self.listeners.get(usize::from(listener)).map(|listener| listener.backpressure) {
-            Some(Backpressure::Refuse) => {
-                self.stats.syns_refused += 1;
-                Target::Nobody
-            }
-            Some(Backpressure::Defer) | None => {
-                self.stats.syns_deferred += 1;
-                Target::Dropped
-            }
-        }
-    }
-
-    fn begin_run(&mut self, index: u16) -> Target {
-        let watch = self.watch(index);
-        let socket = self.slots.get(usize::from(index)).and_then(Slot::socket);
-        self.run =
-            socket.map(|socket| Run { index, key: None, before: Snapshot::of(socket), watch, reset: false });
-        if self.run.is_some() { Target::Run } else { Target::Dropped }
-    }
-
-    /// The first segment of a run; one that opens or ends something is also the last.
-    fn feed_first(
+    /// Begins a run with its first segment; one that opens or ends something is also the last.
+    fn begin_run(
         &mut self,
+        index: u16,
         key: Option<frame::Key>,
         segment: &Segment,
         frame: &[u8],
         meta: PacketMeta,
         answer: impl TxToken,
     ) {
-        if let Some(run) = &mut self.run {
-            run.key = key;
-            run.reset = segment.is_reset();
+        let watch = self.watch(index);
+        let Some(slot) = self.slots.get(usize::from(index)) else { return };
+        let Some(before) = slot.socket().map(Snapshot::of) else { return };
+        let mut expected = slot.sequence.expected;
+        if before.state == tcp::State::SynSent && segment.flags & frame::SYN != 0 {
+            expected = segment.seq.wrapping_add(1);
         }
+        self.run = Some(Run { index, key, before, expected, watch, reset: segment.is_reset() });
         self.feed(frame, meta, answer);
         if key.is_none() {
             self.finish_run();
@@ -237,72 +201,83 @@ impl<'a> Engine<'a> {
         let Some(run) = self.run.take() else { return };
         self.stats.segments_sent += u64::from(run.watch.segments);
         if let Some(slot) = self.slots.get_mut(usize::from(run.index)) {
-            slot.sent = run.watch.sent;
+            let taken = slot.socket().map_or(0, |socket| Snapshot::of(socket).advance(&run.before));
+            slot.sequence.next = run.watch.sequence.next;
+            slot.sequence.expected = run.expected.wrapping_add(taken);
         }
         self.set_work(run.index, Work::Dirty);
         self.settle(run.index, run.before, run.reset);
     }
 
+    /// Processes the segment that opens a connection, so that it gets the initial sequence number `isn`.
+    fn open(&mut self, index: u16, isn: u32, segment: &Segment, syn: &[u8]) {
+        let Some(mut iface) = self.opening(&segment.flow, isn) else { return };
+        let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
+        let Some(before) = slot.socket().map(Snapshot::of) else { return };
+        slot.sequence = Sequence { expected: segment.seq.wrapping_add(1), next: isn };
+        if let Some(set) = slot.set.as_mut() {
+            let mut one = OneFrame::new(syn, PacketMeta::default(), NoTx);
+            iface.poll_ingress_single(stamp(self.now), &mut one, set);
+        }
+        self.set_work(index, Work::Dirty);
+        self.settle(index, before, false);
+    }
+
+    /// Opens with what a cookie can remember, and answers before the slot may be needed for another.
+    fn open_by_cookie(&mut self, index: u16, isn: u32, segment: &Segment, frame: &[u8]) {
+        let mss = Some(super::isn::rounded_mss(segment.mss));
+        let says = Says { flags: frame::SYN, seq: segment.seq, ack: 0, mss };
+        if !self.is_genuine(segment, frame) {
+            return self.release(index);
+        }
+        let Some((syn, length)) = craft(frame, self.link, segment, &says) else { return self.release(index) };
+        self.open(index, isn, segment, syn.get(..length).unwrap_or(&[]));
+        self.answer_now = Some(index);
+    }
+
+    /// Makes a half-open connection again from the acknowledgement of its cookie.
+    fn open_again(&mut self, index: u16, isn: u32, mss: u16, segment: &Segment, frame: &[u8]) {
+        let first = Segment { seq: segment.seq.wrapping_sub(1), ..*segment };
+        let says = Says { flags: frame::SYN, seq: first.seq, ack: 0, mss: Some(mss) };
+        if !self.is_genuine(segment, frame) {
+            return self.release(index);
+        }
+        let Some((syn, length)) = craft(frame, self.link, segment, &says) else { return self.release(index) };
+        self.open(index, isn, &first, syn.get(..length).unwrap_or(&[]));
+        // Its SYN|ACK left long ago.
+        if let Some(set) = self.slots.get_mut(usize::from(index)).and_then(|slot| slot.set.as_mut()) {
+            self.iface.poll_egress(stamp(self.now), &mut Nowhere(&self.caps), set);
+        }
+    }
+
+    /// Lets the connection say where it stands (RFC 5961, section 7: once a second at most; smoltcp sees to that).
+    fn challenge(
+        &mut self,
+        index: u16,
+        segment: &Segment,
+        frame: &[u8],
+        meta: PacketMeta,
+        answer: impl TxToken,
+    ) {
+        let Some(slot) = self.slots.get(usize::from(index)) else { return };
+        // smoltcp answers so to an acknowledgement of what was never sent.
+        let ack = slot.sequence.next.wrapping_add(0x6000_0000);
+        let says = Says { flags: frame::ACK, seq: slot.sequence.expected, ack, mss: None };
+        if !self.is_genuine(segment, frame) {
+            return;
+        }
+        let Some((bytes, length)) = craft(frame, self.link, segment, &says) else { return };
+        let plain = Segment { flags: frame::ACK, ..*segment };
+        self.begin_run(index, None, &plain, bytes.get(..length).unwrap_or(&[]), meta, answer);
+    }
+
+    fn is_genuine(&self, segment: &Segment, frame: &[u8]) -> bool {
+        craft::is_genuine(frame, self.link, segment, self.config.hardware_addr, &self.caps.checksum)
+    }
+
     fn process_control(&mut self, frame: &[u8], meta: PacketMeta, answer: impl TxToken) {
         let mut one = OneFrame::new(frame, meta, answer);
         self.iface.poll_ingress_single(stamp(self.now), &mut one, &mut self.control);
-    }
-
-    // ---- newcomers --------------------------------------------------------------------------------------
-
-    fn listener_for(&self, flow: &Flow) -> Option<u8> {
-        let serves = |listener: &ListenerSlot| listener.serves(flow.local, flow.local_port);
-        self.listeners.iter().position(serves).map(|index| index as u8)
-    }
-
-    /// A slot for a newcomer, listening for exactly this flow; `None` when there is no room.
-    fn admit(&mut self, listener: u8, flow: Flow) -> Option<u16> {
-        let place = self.listeners.get(usize::from(listener))?;
-        if place.waiting() >= place.backlog && !self.reclaim_half_open(listener) {
-            return None;
-        }
-        let index = self.vacate()?;
-        let slot = self.slots.get_mut(usize::from(index))?;
-        let endpoint = IpListenEndpoint { addr: super::address(flow.local.ip()), port: flow.local_port };
-        slot.socket_mut()?.listen(endpoint).ok()?;
-        self.occupy(index, flow, Life::HalfOpen { listener });
-        self.set_limit(index, Limit::At(self.now + self.config.half_open));
-        self.stats.syns_admitted += 1;
-        Some(index)
-    }
-
-    /// A free slot, at the cost of the oldest TIME-WAIT or of a half-open connection that does not answer.
-    ///
-    /// TIME-WAIT goes first: nobody waits for it, while a half-open connection may be a client that is about to be served.
-    pub(super) fn vacate(&mut self) -> Option<u16> {
-        if let Some(index) = self.free.first() {
-            return Some(index);
-        }
-        if let Some(index) = self.time_wait.first() {
-            self.stats.time_waits_reclaimed += 1;
-            self.release(index);
-            return self.free.first();
-        }
-        let listeners = 0..self.listeners.len() as u8;
-        listeners.into_iter().find(|listener| self.reclaim_half_open(*listener))?;
-        self.free.first()
-    }
-
-    /// Gives up the oldest half-open connection of `listener`, if it has had time to answer.
-    fn reclaim_half_open(&mut self, listener: u8) -> bool {
-        let oldest =
-            self.listeners.get(usize::from(listener)).and_then(|listener| listener.half_open.first());
-        let Some(index) = oldest else { return false };
-        let Some(slot) = self.slots.get(usize::from(index)) else { return false };
-        let Limit::At(deadline) = slot.limit else { return false };
-        let left = deadline.since(self.now);
-        let age = self.config.half_open.saturating_sub(left);
-        if age < self.config.half_open_reclaim {
-            return false;
-        }
-        self.stats.half_open_dropped += 1;
-        self.release(index);
-        true
     }
 
     // ---- the way out ------------------------------------------------------------------------------------
@@ -355,7 +330,7 @@ impl<'a> Engine<'a> {
                 break;
             }
         }
-        slot.sent = watch.sent;
+        slot.sequence = watch.sequence;
         self.stats.segments_sent += u64::from(watch.segments);
         if watch.refused > 0 {
             self.device_full = true;
@@ -374,7 +349,7 @@ impl<'a> Engine<'a> {
     fn watch(&self, index: u16) -> Watch {
         let slot = self.slots.get(usize::from(index));
         Watch {
-            sent: slot.map_or(Sent::NOTHING, |slot| slot.sent),
+            sequence: slot.map_or(Sequence::NOTHING, |slot| slot.sequence),
             segments: 0,
             others: 0,
             refused: 0,

@@ -34,6 +34,10 @@ pub(super) struct Segment {
     pub(super) payload: u32,
     /// Where the TCP header starts in the frame.
     pub(super) offset: usize,
+    /// Where its packet ends in the frame, which may be padded.
+    pub(super) end_of_packet: usize,
+    /// The MSS option of a SYN, or the default (RFC 9293, section 3.7.1).
+    pub(super) mss: u16,
 }
 
 impl Segment {
@@ -100,7 +104,32 @@ fn common(frame: &[u8], link: usize) -> Option<Segment> {
         ack: word(28),
         payload: u32::from(u16::from_be_bytes([head[2], head[3]]).checked_sub(headers)?),
         offset: link + 20,
+        end_of_packet: link + usize::from(u16::from_be_bytes([head[2], head[3]])),
+        mss: if head[33] & SYN == 0 {
+            DEFAULT_MSS
+        } else {
+            mss_option(frame.get(link + 20..).unwrap_or(&[]))
+        },
     })
+}
+
+/// Without the option (RFC 9293, section 3.7.1).
+const DEFAULT_MSS: u16 = 536;
+
+/// The MSS option of the TCP header that `tcp` starts with.
+fn mss_option(tcp: &[u8]) -> u16 {
+    let header = usize::from(tcp.get(12).copied().unwrap_or(0) >> 4) * 4;
+    let mut options = tcp.get(20..header).unwrap_or(&[]);
+    loop {
+        options = match *options {
+            [2, 4, high, low, ..] => return u16::from_be_bytes([high, low]),
+            [1, ref rest @ ..] => rest,
+            [kind, length, ..] if kind != 0 && length >= 2 => {
+                options.get(usize::from(length)..).unwrap_or(&[])
+            }
+            _ => return DEFAULT_MSS,
+        };
+    }
 }
 
 #[cold]
@@ -157,6 +186,8 @@ fn tcp(tcp: &[u8], length: usize, remote: Address, local: Address, offset: usize
         ack: u32_at(tcp, 8)?,
         payload: length.checked_sub(header)? as u32,
         offset,
+        end_of_packet: offset + length,
+        mss: mss_option(tcp),
     }))
 }
 

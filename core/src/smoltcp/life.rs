@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::flow::Flow;
 use super::listener::{ListenerSlot, ListenerState};
 use super::slot::{End, Life, Limit, Slot, Snapshot, Work, end_of};
-use super::token::Sent;
+use super::token::Sequence;
 use crate::stack::{ErrorKind, Readiness, Tag};
 use crate::time::{Duration, Instant, earliest};
 use ::smoltcp::socket::tcp;
@@ -169,7 +169,8 @@ impl Engine<'_> {
         slot.flow = flow;
         slot.end = None;
         slot.tag = Tag(0);
-        slot.sent = Sent::NOTHING;
+        slot.cookie = false;
+        slot.sequence = Sequence::NOTHING;
         slot.changed = Default::default();
         self.flows.insert(&mut self.slots, index);
         self.set_life(index, life);

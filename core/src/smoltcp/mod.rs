@@ -40,12 +40,15 @@
 //! # Ok::<(), socklet::stack::ErrorKind>(())
 //! ```
 
+mod arrival;
 mod calls;
 mod config;
+mod craft;
 mod engine;
 mod flow;
 mod frame;
 mod hash;
+mod isn;
 mod life;
 mod listener;
 mod memory;
@@ -72,6 +75,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use engine::Engine;
 use flow::FlowTable;
 use hash::Random;
+use isn::SequenceNumbers;
 use ports::Ports;
 use slot::{End, Life, Limit};
 
@@ -136,6 +140,10 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
             busy: false,
             device_full: false,
             run: None,
+            answer_now: None,
+            caps,
+            numbers: SequenceNumbers::new(&mut random),
+            cookies_until: Instant::ZERO,
         };
         Ok(Self { device, engine, clock: Monotonic::default() })
     }

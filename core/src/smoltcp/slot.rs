@@ -1,7 +1,7 @@
 //! One connection's memory in the backend.
 
 use super::flow::{Chain, Flow};
-use super::token::Sent;
+use super::token::Sequence;
 use crate::stack::{ErrorKind, Readiness, Tag};
 use crate::storage::{Link, Linked, Timed, Timer};
 use crate::time::{Duration, Instant};
@@ -66,7 +66,7 @@ pub struct Slot<'a> {
     pub(super) flow: Flow,
     pub(super) limit: Limit,
     pub(super) timer: Timer,
-    pub(super) sent: Sent,
+    pub(super) sequence: Sequence,
     pub(super) generation: u32,
     pub(super) tag: Tag,
     pub(super) chain: Chain,
@@ -78,6 +78,8 @@ pub struct Slot<'a> {
     pub(super) end: Option<End>,
     pub(super) changed: Readiness,
     pub(super) in_ready_list: bool,
+    /// Its initial sequence number is a cookie: half open, it can be forgotten and made again.
+    pub(super) cookie: bool,
 }
 
 impl Slot<'_> {
@@ -87,7 +89,7 @@ impl Slot<'_> {
         flow: Flow::NONE,
         limit: Limit::Never,
         timer: Timer::STOPPED,
-        sent: Sent::NOTHING,
+        sequence: Sequence::NOTHING,
         generation: 0,
         tag: Tag(0),
         chain: Chain::EMPTY,
@@ -99,6 +101,7 @@ impl Slot<'_> {
         end: None,
         changed: Readiness { readable: false, writable: false, ended: false },
         in_ready_list: false,
+        cookie: false,
     };
 }
 
@@ -194,6 +197,12 @@ pub(super) struct Snapshot {
 impl Snapshot {
     pub(super) fn of(socket: &tcp::Socket<'_>) -> Self {
         Self { state: socket.state(), received: socket.recv_queue(), queued: socket.send_queue() }
+    }
+
+    /// How many sequence numbers of the peer were taken in since `before`: bytes, and its FIN.
+    pub(super) fn advance(&self, before: &Self) -> u32 {
+        let bytes = self.received.saturating_sub(before.received) as u32;
+        bytes + u32::from(peer_has_closed(self.state) && !peer_has_closed(before.state))
     }
 
     /// What a service should look at, given what it was before.

@@ -4,17 +4,17 @@ use super::frame::{self, Frame, SYN};
 use ::smoltcp::phy::{Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
 use ::smoltcp::time::Instant;
 
-/// What has been sent on a connection.
+/// Where a connection's sequence numbers stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sent {
-    /// The acknowledgement number of the last segment sent: the next sequence number expected from the peer (RCV.NXT).
-    pub(super) ack: u32,
+pub(super) struct Sequence {
+    /// The next sequence number expected from the peer (RCV.NXT).
+    pub(super) expected: u32,
     /// The sequence number after the last segment sent (SND.NXT).
     pub(super) next: u32,
 }
 
-impl Sent {
-    pub(super) const NOTHING: Self = Self { ack: 0, next: 0 };
+impl Sequence {
+    pub(super) const NOTHING: Self = Self { expected: 0, next: 0 };
 }
 
 /// The smallest MSS that is common (RFC 9293, section 3.7.1).
@@ -22,7 +22,7 @@ const LARGE: u32 = 536;
 
 /// Looks at what leaves for one connection.
 pub(super) struct Watch {
-    pub(super) sent: Sent,
+    pub(super) sequence: Sequence,
     /// Segments that left.
     pub(super) segments: u32,
     /// Frames that left and were not segments: a question for a neighbour's hardware address.
@@ -45,12 +45,12 @@ impl Watch {
             return;
         };
         self.segments += 1;
-        self.sent.ack = segment.ack;
+        self.sequence.expected = segment.ack;
         self.large = segment.payload >= LARGE;
         // Retransmissions and keep-alives are behind what was sent before.
         let end = segment.end();
-        if segment.flags & SYN != 0 || end.wrapping_sub(self.sent.next) < 1 << 31 {
-            self.sent.next = end;
+        if segment.flags & SYN != 0 || end.wrapping_sub(self.sequence.next) < 1 << 31 {
+            self.sequence.next = end;
         }
         if self.trim_window && segment.flags & SYN == 0 {
             offer_one_unit_less(frame, segment.offset, self.checksummed);
@@ -116,6 +116,18 @@ impl RxToken for SeenRx<'_> {
 
     fn meta(&self) -> PacketMeta {
         self.1
+    }
+}
+
+/// A transmit token whose frame goes nowhere: for segments that smoltcp does not answer at once.
+pub(super) struct NoTx;
+
+impl TxToken for NoTx {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
+        // Room for the largest reply without payload: Ethernet, IPv6, TCP with all its options.
+        let mut scratch = [0; 14 + 40 + 60];
+        let (room, _) = scratch.split_at_mut(length.min(14 + 40 + 60));
+        fill(room)
     }
 }
 

@@ -59,6 +59,11 @@ impl<K> List<K> {
         (self.first != NONE).then_some(self.first)
     }
 
+    /// The newest.
+    pub fn last(&self) -> Option<u16> {
+        (self.last != NONE).then_some(self.last)
+    }
+
     /// The one after `slot`.
     pub fn next<T: Linked<K>>(&self, slots: &[T], slot: u16) -> Option<u16> {
         let next = slots.get(usize::from(slot))?.link().next;

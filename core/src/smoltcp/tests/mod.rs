@@ -2,6 +2,7 @@
 
 mod connecting;
 mod ending;
+mod hostile;
 mod listening;
 mod wire;
 

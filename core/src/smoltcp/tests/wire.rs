@@ -77,6 +77,7 @@ fn a_clock_that_steps_back_loses_no_connection() {
     let mut host = Host::new(&mut storage);
     let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
     host.now = Instant::from_secs(1_000_000);
+    host.learn_peer();
     let seq = host.open(5000);
     host.now = Instant::from_secs(5);
     host.arrives(TcpRepr { ack_number: Some(seq), ..data(5000, b"hello") });
