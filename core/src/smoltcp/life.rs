@@ -11,9 +11,8 @@ use ::smoltcp::socket::tcp;
 
 impl Engine<'_> {
     /// Draws the consequences of what smoltcp did with a connection.
-    pub(super) fn settle(&mut self, index: u16, before: Snapshot, reset: bool) {
+    pub(super) fn settle(&mut self, index: u16, before: &Snapshot, after: &Snapshot, reset: bool) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
-        let Some(after) = slot.socket().map(Snapshot::of) else { return };
         let ended = if slot.end.is_none() { end_of(before.state, after.state, reset) } else { None };
         slot.end = slot.end.or(ended);
         match slot.life {
@@ -24,7 +23,7 @@ impl Engine<'_> {
                     self.release(index);
                 }
             }
-            Life::Owned { .. } => self.settle_owned(index, &before, &after, ended),
+            Life::Owned { .. } => self.settle_owned(index, before, after, ended),
             Life::Lingering => self.settle_lingering(index, after.state),
             Life::TimeWait => {
                 if after.state == tcp::State::Closed {
@@ -170,6 +169,8 @@ impl Engine<'_> {
         slot.end = None;
         slot.tag = Tag(0);
         slot.cookie = false;
+        let capacity = slot.socket().map_or(0, tcp::Socket::recv_capacity);
+        slot.scales_window = capacity > usize::from(u16::MAX);
         slot.sequence = Sequence::NOTHING;
         slot.changed = Default::default();
         self.flows.insert(&mut self.slots, index);
@@ -193,6 +194,9 @@ impl Engine<'_> {
 
     /// No segment reaches the slot any more, and its flow may be used again.
     pub(super) fn unfile(&mut self, index: u16) {
+        if self.latest.index == index {
+            self.latest = Default::default();
+        }
         self.flows.remove(&mut self.slots, index);
     }
 

@@ -140,6 +140,7 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
             busy: false,
             device_full: false,
             run: None,
+            latest: Default::default(),
             answer_now: None,
             caps,
             numbers: SequenceNumbers::new(&mut random),

@@ -80,6 +80,8 @@ pub struct Slot<'a> {
     pub(super) in_ready_list: bool,
     /// Its initial sequence number is a cookie: half open, it can be forgotten and made again.
     pub(super) cookie: bool,
+    /// Its receive buffer is larger than a window without scaling.
+    pub(super) scales_window: bool,
 }
 
 impl Slot<'_> {
@@ -102,6 +104,7 @@ impl Slot<'_> {
         changed: Readiness { readable: false, writable: false, ended: false },
         in_ready_list: false,
         cookie: false,
+        scales_window: false,
     };
 }
 
