@@ -8,7 +8,7 @@ use super::frame::{self, Frame, Segment};
 use super::isn::{Nowhere, SequenceNumbers};
 use super::listener::ListenerSlot;
 use super::ports::Ports;
-use super::slot::{LifeList, Limit, Slot, Snapshot, Work, WorkList};
+use super::slot::{LifeList, Slot, Snapshot, Work, WorkList};
 use super::token::{Egress, NoTx, OneFrame, Sequence, Watch, WatchedTx};
 use crate::storage::{Deadlines, List, ManagedSlice};
 use crate::time::{Duration, Instant};
@@ -319,9 +319,7 @@ impl<'a> Engine<'a> {
     /// Sends what a connection has to send, and starts its timer.
     fn run<D: Device>(&mut self, index: u16, device: &mut D) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
-        if let Limit::In(after) = slot.limit {
-            slot.limit = Limit::At(self.now + after);
-        }
+        slot.limit.start(self.now);
         if !slot.chain.is_filed() {
             // Its end has been told; smoltcp's timers have nothing to add.
             return self.set_timer(index, None);

@@ -47,7 +47,7 @@ impl Engine<'_> {
             | tcp::State::LastAck
             | tcp::State::TimeWait => {
                 self.set_life(index, Life::Queued { listener });
-                self.set_limit(index, Limit::Never);
+                self.set_limit(index, Limit::NEVER);
                 self.woke = true;
             }
         }
@@ -58,14 +58,14 @@ impl Engine<'_> {
         changed.ended = ended.is_some();
         let opened = before.state != after.state && after.state == tcp::State::Established;
         if opened {
-            self.set_limit(index, Limit::Never);
+            self.set_limit(index, Limit::NEVER);
         }
         match ended {
             None => {}
-            Some(End::Finished) => self.set_limit(index, Limit::At(self.now + self.time_wait())),
+            Some(End::Finished) => self.set_limit(index, Limit::at(self.now + self.time_wait())),
             Some(End::Failed(_)) => {
                 self.unfile(index);
-                self.set_limit(index, Limit::Never);
+                self.set_limit(index, Limit::NEVER);
             }
         }
         self.report(index, changed);
@@ -77,7 +77,7 @@ impl Engine<'_> {
         match state {
             tcp::State::TimeWait => {
                 self.set_life(index, Life::TimeWait);
-                self.set_limit(index, Limit::At(self.now + self.time_wait()));
+                self.set_limit(index, Limit::at(self.now + self.time_wait()));
             }
             tcp::State::Closed | tcp::State::Listen => self.release(index),
             tcp::State::SynSent
@@ -107,16 +107,17 @@ impl Engine<'_> {
     pub(super) fn expire(&mut self) {
         while let Some(index) = self.deadlines.take_due(&mut self.slots, self.now) {
             let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
-            match slot.limit {
-                Limit::At(at) if at <= self.now => self.limit_reached(index),
-                Limit::At(_) | Limit::In(_) | Limit::Never => self.set_work(index, Work::Dirty),
+            if slot.limit.due().is_some_and(|at| at <= self.now) {
+                self.limit_reached(index);
+            } else {
+                self.set_work(index, Work::Dirty);
             }
         }
     }
 
     fn limit_reached(&mut self, index: u16) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
-        slot.limit = Limit::Never;
+        slot.limit = Limit::NEVER;
         match slot.life {
             Life::Free => {}
             Life::HalfOpen { .. } => {
@@ -185,7 +186,7 @@ impl Engine<'_> {
         self.deadlines.set(&mut self.slots, index, None);
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
         slot.generation = slot.generation.wrapping_add(1);
-        slot.limit = Limit::Never;
+        slot.limit = Limit::NEVER;
         if let Some(socket) = slot.socket_mut() {
             // Never run again in this state, so the reset that smoltcp would send is not sent.
             socket.abort();
@@ -280,10 +281,7 @@ impl Engine<'_> {
         if slot.life == Life::Free {
             return;
         }
-        let at = match slot.limit {
-            Limit::At(limit) => earliest(Some(limit), due),
-            Limit::In(_) | Limit::Never => due,
-        };
+        let at = earliest(slot.limit.due(), due);
         match (slot.timer.due(), at) {
             (None, None) => {}
             // A timer that runs out too early costs one look at the slot; to move it with every segment costs more.
