@@ -310,12 +310,13 @@ impl<S: TcpStack> Client<S> {
         mut connection: Connection<S::Connection>,
         since: Instant,
     ) -> Option<Event> {
+        let mut more = false;
         let (receives, sends) = match connection.state() {
             State::Open => (true, true),
             State::WriteClosed => (true, false),
             State::PeerClosed => (false, true),
             State::Closing(_) => {
-                connection.stirred |= connection.discard(stack);
+                more = connection.discard(stack);
                 (false, false)
             }
             State::Opening | State::Closed(_) => (false, false),
@@ -330,7 +331,6 @@ impl<S: TcpStack> Client<S> {
             self.phase = Phase::Open { connection, since };
             return Some(Event::Writable);
         }
-        let more = matches!(connection.state(), State::Closing(_)) && connection.stirred;
         match connection.check(stack, &self.config.deadlines, &mut self.cx) {
             Verdict::Wait(next) => {
                 connection.stirred |= more;

@@ -63,6 +63,15 @@ impl Default for World {
 }
 
 #[test]
+fn a_closing_client_sleeps_until_the_peer_does_something() {
+    let mut world = World::default();
+    world.open(0);
+    world.client.close(&mut world.stack).unwrap();
+    assert_eq!(world.events(), []);
+    assert!(world.client.deadline() > Some(world.now), "{:?}", world.client.deadline());
+}
+
+#[test]
 fn it_connects_talks_and_closes() {
     let mut world = World::default();
     world.open(0);
