@@ -21,6 +21,7 @@ mod host;
 pub mod ideal;
 mod pattern;
 mod run;
+pub mod sim;
 mod table;
 mod testbed;
 mod verbs;

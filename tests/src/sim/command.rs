@@ -1,0 +1,156 @@
+//! The command line of a simulation.
+
+use super::coverage::Coverage;
+use super::pcap::Tape;
+use super::plan::Limits;
+use super::runner::{Failure, Report, Scenario, run, run_one};
+use super::shrink::shrink;
+use clap::Parser;
+use core::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Clients and a server, each on the smoltcp backend, in virtual time, with bad cables: everything from a seed.
+#[derive(Debug, Clone, Parser)]
+pub struct Command {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Run this seed only.
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    seed: Option<u64>,
+    /// With --seed: write the frames, as each host saw them, to this file (pcapng).
+    #[arg(long, requires = "seed")]
+    pcap: Option<PathBuf>,
+    /// With --seed: print what the world is made of.
+    #[arg(long, requires = "seed")]
+    describe: bool,
+    /// Faults heal after so many milliseconds at the latest.
+    #[arg(long)]
+    heal_ms: Option<u64>,
+    /// At most so many clients.
+    #[arg(long)]
+    clients: Option<u64>,
+    /// Streams of at most so many bytes.
+    #[arg(long)]
+    bytes: Option<u64>,
+    /// Leave these kinds of fault out (loss, duplication, reordering, corruption, jitter, rate, cuts, link).
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<String>,
+    /// Fail if a pair of the connection machine was missed that can be reached.
+    #[arg(long)]
+    coverage: bool,
+}
+
+impl Command {
+    fn limits(&self) -> Limits {
+        let bit =
+            |kind: &String| Limits::KINDS.iter().position(|name| name == kind).map_or(0, |bit| 1 << bit);
+        let without = self.without.iter().map(bit).fold(0, |all, bit| all | bit);
+        Limits { heal_ms: self.heal_ms, clients: self.clients, bytes: self.bytes, without }
+    }
+
+    /// Does what the command line says.
+    pub fn execute(&self, scenario: &impl Scenario) -> ExitCode {
+        match self.seed {
+            Some(seed) => self.replay(scenario, seed),
+            None => self.run_all(scenario),
+        }
+    }
+
+    fn replay(&self, scenario: &impl Scenario, seed: u64) -> ExitCode {
+        if self.describe {
+            println!("{}", scenario.describe(seed, &self.limits()));
+        }
+        let mut tape = self.pcap.as_ref().map(|_| Tape::default());
+        let failure = run_one(scenario, seed, &self.limits(), tape.as_mut());
+        if let (Some(tape), Some(path)) = (&tape, &self.pcap)
+            && let Err(error) = tape.save(path)
+        {
+            eprintln!("cannot write {}: {error}", path.display());
+            return ExitCode::FAILURE;
+        }
+        match failure {
+            None => println!("seed {seed} keeps all promises"),
+            Some(failure) => {
+                println!("seed {seed}: {}", failure.finding);
+                return ExitCode::FAILURE;
+            }
+        }
+        ExitCode::SUCCESS
+    }
+
+    fn run_all(&self, scenario: &impl Scenario) -> ExitCode {
+        let report = run(scenario, self.from..self.from + self.seeds, self.limits(), |done| {
+            if done % 100_000 == 0 {
+                eprintln!("{done} seeds");
+            }
+        });
+        println!("{report}");
+        let missed = Coverage(report.total.transitions).gaps();
+        if let Some(failure) = &report.failure {
+            println!("{}", explain(scenario, failure));
+            return ExitCode::FAILURE;
+        }
+        if self.coverage && !missed.is_empty() {
+            println!("pairs that were missed, or reached against all reason: {missed:?}");
+            return ExitCode::FAILURE;
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+/// What to read and to do about a failure: the smallest form of it that is found.
+pub fn explain(scenario: &impl Scenario, failure: &Failure) -> String {
+    let small = shrink(scenario, failure);
+    let mut text = format!("seed {} fails: {}\n", failure.seed, failure.finding);
+    let _ = writeln!(text, "replay:   {}", replay(failure));
+    let _ = writeln!(
+        text,
+        "smallest: {} --describe --pcap /tmp/sim.pcapng\n          {}",
+        replay(&small),
+        small.finding
+    );
+    text
+}
+
+fn replay(failure: &Failure) -> String {
+    let mut line = format!("cargo run --release -p socklet-tests --bin sim -- --seed {}", failure.seed);
+    let Limits { heal_ms, clients, bytes, without } = failure.limits;
+    for (name, value) in [("heal-ms", heal_ms), ("clients", clients), ("bytes", bytes)] {
+        if let Some(value) = value {
+            let _ = write!(line, " --{name} {value}");
+        }
+    }
+    let kinds: Vec<_> = Limits::KINDS
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| without >> bit & 1 == 1)
+        .map(|(_, kind)| *kind)
+        .collect();
+    if !kinds.is_empty() {
+        let _ = write!(line, " --without {}", kinds.join(","));
+    }
+    line
+}
+
+/// The `main` of a program that runs `scenario` as its command line says.
+pub fn main(scenario: &impl Scenario) -> ExitCode {
+    Command::parse().execute(scenario)
+}
+
+/// Runs so many seeds of a test, and panics with what there is to say about a failure.
+///
+/// # Panics
+/// When a promise is not kept.
+#[track_caller]
+pub fn check(scenario: &impl Scenario, seeds: u64) -> Report {
+    let report = run(scenario, 0..seeds, Limits::default(), |_| {});
+    if let Some(failure) = &report.failure {
+        panic!("{}", explain(scenario, failure));
+    }
+    report
+}

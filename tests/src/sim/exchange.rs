@@ -1,0 +1,118 @@
+use super::SimStack;
+use super::ledger::Ledger;
+use super::parties::Party;
+use core::net::SocketAddr;
+use socklet::client::{Client, ClientConfig, ClientState, Event};
+use socklet::connection::Transitions;
+use socklet::service::Service;
+use socklet::stack::{Received, Sent};
+use socklet::time::Instant;
+
+/// A client that sends a request, closes its write side, and knows what must come back.
+pub(super) struct Exchange {
+    client: Client<SimStack>,
+    ledger: Ledger,
+    request: Vec<u8>,
+    reply: Vec<u8>,
+    sent: usize,
+    received: usize,
+    succeeded: bool,
+}
+
+impl Exchange {
+    pub(super) fn new(
+        server: SocketAddr,
+        request: Vec<u8>,
+        reply: Vec<u8>,
+        seed: u64,
+        ledger: &Ledger,
+    ) -> Self {
+        let client = Client::new(server, ClientConfig::default(), seed);
+        let ledger = ledger.clone();
+        Self { client, ledger, request, reply, sent: 0, received: 0, succeeded: false }
+    }
+
+    fn send(&mut self, stack: &mut SimStack) {
+        while let rest @ [_, ..] = &self.request[self.sent..] {
+            let Ok(Sent::Queued(count)) = self.client.send(stack, rest) else { return };
+            self.sent += count;
+        }
+        // Whatever fails here ends the connection, and it is tried again.
+        let _ = self.client.shutdown(stack);
+    }
+
+    fn receive(&mut self, stack: &mut SimStack) {
+        let mut buffer = [0; 1024];
+        loop {
+            match self.client.recv(stack, &mut buffer) {
+                Ok(Received::Data(count)) => {
+                    let expected = self.reply.get(self.received..self.received + count);
+                    if expected != Some(&buffer[..count]) {
+                        let got = String::from_utf8_lossy(&buffer[..count]);
+                        self.ledger.fail(format!("byte {} of a reply is wrong: got {got:?}", self.received));
+                    }
+                    self.received += count;
+                    self.ledger.verified(count);
+                }
+                Ok(Received::EndOfStream) => {
+                    let (received, all) = (self.received, self.reply.len());
+                    if received != all && self.sent == self.request.len() {
+                        self.ledger
+                            .fail(format!("a reply ended in good order after {received} of {all} bytes"));
+                    }
+                    self.succeeded = true;
+                    self.client.stop();
+                    return self.client.close(stack).unwrap_or(());
+                }
+                Ok(Received::WouldBlock) | Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Service<SimStack> for Exchange {
+    fn poll(&mut self, stack: &mut SimStack, now: Instant) -> Option<Instant> {
+        while let Some(event) = self.client.poll(stack, now) {
+            match event {
+                Event::Opened { .. } => {
+                    (self.sent, self.received) = (0, 0);
+                    self.send(stack);
+                }
+                Event::Readable => self.receive(stack),
+                Event::Writable => self.send(stack),
+                Event::Closed { reason, .. } => self.ledger.count(reason),
+            }
+        }
+        self.client.deadline()
+    }
+}
+
+impl Party for Exchange {
+    fn live(&self) -> Option<usize> {
+        let connected = !matches!(
+            self.client.state(),
+            ClientState::Idle | ClientState::Waiting { .. } | ClientState::Stopped
+        );
+        Some(connected.into())
+    }
+
+    fn is_done(&self) -> bool {
+        self.client.state() == ClientState::Stopped
+    }
+
+    fn stop(&mut self) {
+        if !self.succeeded {
+            self.ledger.fail(format!(
+                "a client has not had its reply in time: {:?}, {} of {} bytes sent, {} received",
+                self.client.state(),
+                self.sent,
+                self.request.len(),
+                self.received
+            ));
+        }
+    }
+
+    fn transitions(&self) -> Transitions {
+        *self.client.transitions()
+    }
+}
