@@ -32,3 +32,8 @@ pub use pattern::{CHUNK, Pattern};
 pub use run::run;
 pub use table::{BEHAVIOURS, Behaviour};
 pub use testbed::{Facts, IpVersion, Side, Socket, Testbed, World, fails, stream_bytes};
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
