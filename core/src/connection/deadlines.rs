@@ -89,19 +89,21 @@ pub(super) struct Clock {
     activity: Instant,
     /// When it was opened; from the first byte on, when the current period of `progress` began.
     since: Instant,
-    /// When it was last seen that the peer acknowledged something, or there was nothing to acknowledge.
+    /// While bytes that were queued may not be acknowledged: when it was last seen that the peer acknowledged something, or there was
+    /// nothing to acknowledge. Otherwise [`ALL_ACKNOWLEDGED`].
     stalled: Instant,
     /// How many bytes the peer had acknowledged then (the low half).
     acknowledged: u32,
     /// How many bytes had moved at `since` (the low half).
     moved: u32,
-    /// Bytes were queued since it was last seen that all are acknowledged.
-    in_flight: bool,
 }
+
+/// No moment: every byte that was queued is acknowledged.
+const ALL_ACKNOWLEDGED: Instant = Instant::from_micros(u64::MAX - 1);
 
 impl Clock {
     pub(super) const fn new(now: Instant) -> Self {
-        Self { activity: now, since: now, stalled: now, acknowledged: 0, moved: 0, in_flight: false }
+        Self { activity: now, since: now, stalled: ALL_ACKNOWLEDGED, acknowledged: 0, moved: 0 }
     }
 
     /// The time is known again: it is that of what happened since the last round.
@@ -132,24 +134,27 @@ impl Clock {
     /// Bytes were queued. Says whether to look at the connection: `write_stall` begins, or the time is unknown.
     pub(super) fn sent(&mut self, now: Instant, before: &Traffic) -> bool {
         self.activity = now;
-        let first = !self.in_flight;
+        let first = !self.in_flight();
         if first {
-            self.in_flight = true;
             self.stalled = now;
             self.acknowledged = before.sent as u32;
         }
         first || now == UNKNOWN_TIME
     }
 
+    fn in_flight(&self) -> bool {
+        self.stalled != ALL_ACKNOWLEDGED
+    }
+
     /// Whether [`observe_unsent`](Self::observe_unsent) is worth asking the stack for.
-    pub(super) const fn wants_unsent(&self, deadlines: &Deadlines) -> bool {
-        self.in_flight && deadlines.write_stall.is_some()
+    pub(super) fn wants_unsent(&self, deadlines: &Deadlines) -> bool {
+        self.in_flight() && deadlines.write_stall.is_some()
     }
 
     /// The stack has so many bytes that the peer has not acknowledged (`None`: it cannot say).
     pub(super) fn observe_unsent(&mut self, now: Instant, unsent: Option<usize>, traffic: &Traffic) {
         let Some(unsent @ 1..) = unsent else {
-            self.in_flight = false;
+            self.stalled = ALL_ACKNOWLEDGED;
             return;
         };
         let acknowledged = (traffic.sent as u32).wrapping_sub(unsent as u32);
@@ -192,13 +197,13 @@ impl Clock {
                 } else if state != State::PeerClosed {
                     limit(self.since, deadlines.first_byte, Deadline::FirstByte)?;
                 }
-                if self.in_flight {
+                if self.in_flight() {
                     limit(self.stalled, deadlines.write_stall, Deadline::WriteStall)?;
                 }
                 limit(self.activity, deadlines.idle, Deadline::Idle)?;
             }
         }
-        if self.in_flight {
+        if self.in_flight() {
             next = earliest(next, deadlines.write_stall.map(|stall| a_quarter_after(now, stall)));
         }
         // Not at once again, however short the period: a look that changes nothing must not be repeated at the same time.

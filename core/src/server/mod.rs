@@ -42,7 +42,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// Memory for one connection of a [`Server`]: 96 bytes with a handle of 8. `ServerSlot::<S>::EMPTY` fills an array.
 pub type ServerSlot<S> = SlabSlot<Connection<<S as TcpStack>::Connection>>;
 
-const _: () = assert!(size_of::<SlabSlot<Connection<u64>>>() <= 104);
+const _: () = assert!(size_of::<SlabSlot<Connection<u64>>>() <= 96);
 
 /// What happened on a [`Server`].
 ///

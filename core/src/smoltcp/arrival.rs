@@ -199,7 +199,7 @@ impl Engine<'_> {
         let endpoint = IpListenEndpoint { addr: super::address(flow.local.ip()), port: flow.local_port };
         slot.socket_mut()?.listen(endpoint).ok()?;
         self.occupy(index, flow, Life::HalfOpen { listener });
-        self.set_limit(index, Limit::At(self.now + self.config.half_open));
+        self.set_limit(index, Limit::at(self.now + self.config.half_open));
         Some(index)
     }
 
@@ -238,7 +238,7 @@ impl Engine<'_> {
 
     fn is_recyclable(&self, index: u16) -> bool {
         let Some(slot) = self.slots.get(usize::from(index)) else { return false };
-        let Limit::At(deadline) = slot.limit else { return false };
+        let Some(deadline) = slot.limit.due() else { return false };
         let age = self.config.half_open.saturating_sub(deadline.since(self.now));
         slot.cookie || age >= self.config.half_open_reclaim
     }

@@ -214,7 +214,7 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
         let socket = slot.socket_mut().ok_or(ErrorKind::NoSlot)?;
         socket.connect(opening.context(), to, from).map_err(|_| ErrorKind::InvalidState)?;
         engine.occupy(index, flow, Life::Owned { listener: None });
-        engine.set_limit(index, options.timeout.map_or(Limit::Never, Limit::In));
+        engine.set_limit(index, options.timeout.map_or(Limit::NEVER, Limit::after));
         engine.set_work(index, Work::Dirty);
         Ok(engine.connection(index))
     }
@@ -322,7 +322,7 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
             self.engine.set_life(index, Life::TimeWait);
         } else {
             self.engine.set_life(index, Life::Lingering);
-            self.engine.set_limit(index, Limit::In(self.engine.config.linger));
+            self.engine.set_limit(index, Limit::after(self.engine.config.linger));
         }
         self.engine.set_work(index, Work::Dirty);
         Ok(())

@@ -8,7 +8,7 @@ use super::frame::{self, Frame, Segment};
 use super::isn::{Nowhere, SequenceNumbers};
 use super::listener::ListenerSlot;
 use super::ports::Ports;
-use super::slot::{LifeList, Limit, Slot, Snapshot, Work, WorkList};
+use super::slot::{LifeList, Slot, Snapshot, Work, WorkList};
 use super::token::{Egress, NoTx, OneFrame, Sequence, Watch, WatchedTx};
 use crate::storage::{Deadlines, List, ManagedSlice};
 use crate::time::{Duration, Instant};
@@ -51,6 +51,7 @@ pub(super) struct Engine<'a> {
     /// The device had no room for a frame.
     pub(super) device_full: bool,
     pub(super) run: Option<Run>,
+    pub(super) latest: Latest,
     /// A connection whose answer must leave before the next frame is taken.
     pub(super) answer_now: Option<u16>,
     pub(super) caps: DeviceCapabilities,
@@ -62,12 +63,18 @@ pub(super) struct Engine<'a> {
 /// Consecutive segments of one connection: looked up once, and settled once.
 pub(super) struct Run {
     index: u16,
-    key: Option<frame::Key>,
     before: Snapshot,
     /// The next sequence number that was expected before it.
     expected: u32,
     watch: Watch,
     reset: bool,
+}
+
+/// Where the latest segment went: the next one of the same connection goes there without a search.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Latest {
+    key: Option<frame::Key>,
+    pub(super) index: u16,
 }
 
 /// smoltcp's time; half of its range is plenty, and leaves room to add to.
@@ -129,22 +136,30 @@ impl<'a> Engine<'a> {
     fn receive(&mut self, frame: &[u8], meta: PacketMeta, answer: impl TxToken) {
         self.stats.frames_received += 1;
         let key = frame::plain_key(frame, self.link);
-        if key.is_some() && self.run.as_ref().is_some_and(|run| run.key == key) {
+        if key.is_some() && key == self.latest.key {
+            // A connection in full swing: no more than a look at its slot.
+            match &self.run {
+                Some(run) if run.index == self.latest.index => {}
+                Some(_) | None => {
+                    self.finish_run();
+                    self.begin_run(self.latest.index);
+                }
+            }
             return self.feed(frame, meta, answer);
         }
         match frame::parse(frame, self.link) {
             Frame::Segment(segment) => {
                 self.finish_run();
                 match self.arrival(&segment) {
-                    Arrival::For(index) => self.begin_run(index, key, &segment, frame, meta, answer),
+                    Arrival::For(index) => self.take(index, key, &segment, frame, meta, answer),
                     Arrival::Challenge(index) => self.challenge(index, &segment, frame, meta, answer),
                     Arrival::Opens { index, isn, cookie: false } => self.open(index, isn, &segment, frame),
                     Arrival::Opens { index, isn, cookie: true } => {
-                        self.open_by_cookie(index, isn, &segment, frame)
+                        self.open_by_cookie(index, isn, &segment, frame);
                     }
                     Arrival::Returns { index, isn, mss } => {
                         self.open_again(index, isn, mss, &segment, frame);
-                        self.begin_run(index, key, &segment, frame, meta, answer);
+                        self.take(index, key, &segment, frame, meta, answer);
                     }
                     Arrival::ForNobody => self.process_control(frame, meta, answer),
                     Arrival::Dropped => {}
@@ -161,8 +176,15 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Begins a run with its first segment; one that opens or ends something is also the last.
-    fn begin_run(
+    fn begin_run(&mut self, index: u16) {
+        let watch = self.watch(index);
+        let Some(slot) = self.slots.get(usize::from(index)) else { return };
+        let Some(before) = slot.socket().map(Snapshot::of) else { return };
+        self.run = Some(Run { index, before, expected: slot.sequence.expected, watch, reset: false });
+    }
+
+    /// The first segment of a run; one that opens or ends something (it has no key) is also the last.
+    fn take(
         &mut self,
         index: u16,
         key: Option<frame::Key>,
@@ -171,14 +193,14 @@ impl<'a> Engine<'a> {
         meta: PacketMeta,
         answer: impl TxToken,
     ) {
-        let watch = self.watch(index);
-        let Some(slot) = self.slots.get(usize::from(index)) else { return };
-        let Some(before) = slot.socket().map(Snapshot::of) else { return };
-        let mut expected = slot.sequence.expected;
-        if before.state == tcp::State::SynSent && segment.flags & frame::SYN != 0 {
-            expected = segment.seq.wrapping_add(1);
+        self.begin_run(index);
+        self.latest = Latest { key, index };
+        if let Some(run) = &mut self.run {
+            run.reset = segment.is_reset();
+            if run.before.state == tcp::State::SynSent && segment.flags & frame::SYN != 0 {
+                run.expected = segment.seq.wrapping_add(1);
+            }
         }
-        self.run = Some(Run { index, key, before, expected, watch, reset: segment.is_reset() });
         self.feed(frame, meta, answer);
         if key.is_none() {
             self.finish_run();
@@ -200,13 +222,12 @@ impl<'a> Engine<'a> {
     fn finish_run(&mut self) {
         let Some(run) = self.run.take() else { return };
         self.stats.segments_sent += u64::from(run.watch.segments);
-        if let Some(slot) = self.slots.get_mut(usize::from(run.index)) {
-            let taken = slot.socket().map_or(0, |socket| Snapshot::of(socket).advance(&run.before));
-            slot.sequence.next = run.watch.sequence.next;
-            slot.sequence.expected = run.expected.wrapping_add(taken);
-        }
+        let Some(slot) = self.slots.get_mut(usize::from(run.index)) else { return };
+        let Some(after) = slot.socket().map(Snapshot::of) else { return };
+        slot.sequence.next = run.watch.sequence.next;
+        slot.sequence.expected = run.expected.wrapping_add(after.advance(&run.before));
         self.set_work(run.index, Work::Dirty);
-        self.settle(run.index, run.before, run.reset);
+        self.settle(run.index, &run.before, &after, run.reset);
     }
 
     /// Processes the segment that opens a connection, so that it gets the initial sequence number `isn`.
@@ -219,8 +240,9 @@ impl<'a> Engine<'a> {
             let mut one = OneFrame::new(syn, PacketMeta::default(), NoTx);
             iface.poll_ingress_single(stamp(self.now), &mut one, set);
         }
+        let Some(after) = slot.socket().map(Snapshot::of) else { return };
         self.set_work(index, Work::Dirty);
-        self.settle(index, before, false);
+        self.settle(index, &before, &after, false);
     }
 
     /// Opens with what a cookie can remember, and answers before the slot may be needed for another.
@@ -268,7 +290,7 @@ impl<'a> Engine<'a> {
         }
         let Some((bytes, length)) = craft(frame, self.link, segment, &says) else { return };
         let plain = Segment { flags: frame::ACK, ..*segment };
-        self.begin_run(index, None, &plain, bytes.get(..length).unwrap_or(&[]), meta, answer);
+        self.take(index, None, &plain, bytes.get(..length).unwrap_or(&[]), meta, answer);
     }
 
     fn is_genuine(&self, segment: &Segment, frame: &[u8]) -> bool {
@@ -297,16 +319,18 @@ impl<'a> Engine<'a> {
     /// Sends what a connection has to send, and starts its timer.
     fn run<D: Device>(&mut self, index: u16, device: &mut D) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
-        if let Limit::In(after) = slot.limit {
-            slot.limit = Limit::At(self.now + after);
-        }
+        slot.limit.start(self.now);
         if !slot.chain.is_filed() {
             // Its end has been told; smoltcp's timers have nothing to add.
             return self.set_timer(index, None);
         }
         let Some(before) = slot.socket().map(Snapshot::of) else { return };
         let due = self.send(index, device);
-        self.settle(index, before, false);
+        if let Some(after) = self.slots.get(usize::from(index)).and_then(Slot::socket).map(Snapshot::of)
+            && (after.state != before.state || after.state == tcp::State::Closed)
+        {
+            self.settle(index, &before, &after, false);
+        }
         self.set_timer(index, due);
     }
 
@@ -355,9 +379,7 @@ impl<'a> Engine<'a> {
             refused: 0,
             large: false,
             link: self.link,
-            trim_window: slot
-                .and_then(Slot::socket)
-                .is_some_and(|socket| socket.recv_capacity() > usize::from(u16::MAX)),
+            trim_window: slot.is_some_and(|slot| slot.scales_window),
             checksummed: self.checksummed,
         }
     }

@@ -11,9 +11,8 @@ use ::smoltcp::socket::tcp;
 
 impl Engine<'_> {
     /// Draws the consequences of what smoltcp did with a connection.
-    pub(super) fn settle(&mut self, index: u16, before: Snapshot, reset: bool) {
+    pub(super) fn settle(&mut self, index: u16, before: &Snapshot, after: &Snapshot, reset: bool) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
-        let Some(after) = slot.socket().map(Snapshot::of) else { return };
         let ended = if slot.end.is_none() { end_of(before.state, after.state, reset) } else { None };
         slot.end = slot.end.or(ended);
         match slot.life {
@@ -24,7 +23,7 @@ impl Engine<'_> {
                     self.release(index);
                 }
             }
-            Life::Owned { .. } => self.settle_owned(index, &before, &after, ended),
+            Life::Owned { .. } => self.settle_owned(index, before, after, ended),
             Life::Lingering => self.settle_lingering(index, after.state),
             Life::TimeWait => {
                 if after.state == tcp::State::Closed {
@@ -48,7 +47,7 @@ impl Engine<'_> {
             | tcp::State::LastAck
             | tcp::State::TimeWait => {
                 self.set_life(index, Life::Queued { listener });
-                self.set_limit(index, Limit::Never);
+                self.set_limit(index, Limit::NEVER);
                 self.woke = true;
             }
         }
@@ -59,14 +58,14 @@ impl Engine<'_> {
         changed.ended = ended.is_some();
         let opened = before.state != after.state && after.state == tcp::State::Established;
         if opened {
-            self.set_limit(index, Limit::Never);
+            self.set_limit(index, Limit::NEVER);
         }
         match ended {
             None => {}
-            Some(End::Finished) => self.set_limit(index, Limit::At(self.now + self.time_wait())),
+            Some(End::Finished) => self.set_limit(index, Limit::at(self.now + self.time_wait())),
             Some(End::Failed(_)) => {
                 self.unfile(index);
-                self.set_limit(index, Limit::Never);
+                self.set_limit(index, Limit::NEVER);
             }
         }
         self.report(index, changed);
@@ -78,7 +77,7 @@ impl Engine<'_> {
         match state {
             tcp::State::TimeWait => {
                 self.set_life(index, Life::TimeWait);
-                self.set_limit(index, Limit::At(self.now + self.time_wait()));
+                self.set_limit(index, Limit::at(self.now + self.time_wait()));
             }
             tcp::State::Closed | tcp::State::Listen => self.release(index),
             tcp::State::SynSent
@@ -108,16 +107,17 @@ impl Engine<'_> {
     pub(super) fn expire(&mut self) {
         while let Some(index) = self.deadlines.take_due(&mut self.slots, self.now) {
             let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
-            match slot.limit {
-                Limit::At(at) if at <= self.now => self.limit_reached(index),
-                Limit::At(_) | Limit::In(_) | Limit::Never => self.set_work(index, Work::Dirty),
+            if slot.limit.due().is_some_and(|at| at <= self.now) {
+                self.limit_reached(index);
+            } else {
+                self.set_work(index, Work::Dirty);
             }
         }
     }
 
     fn limit_reached(&mut self, index: u16) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
-        slot.limit = Limit::Never;
+        slot.limit = Limit::NEVER;
         match slot.life {
             Life::Free => {}
             Life::HalfOpen { .. } => {
@@ -170,6 +170,8 @@ impl Engine<'_> {
         slot.end = None;
         slot.tag = Tag(0);
         slot.cookie = false;
+        let capacity = slot.socket().map_or(0, tcp::Socket::recv_capacity);
+        slot.scales_window = capacity > usize::from(u16::MAX);
         slot.sequence = Sequence::NOTHING;
         slot.changed = Default::default();
         self.flows.insert(&mut self.slots, index);
@@ -184,7 +186,7 @@ impl Engine<'_> {
         self.deadlines.set(&mut self.slots, index, None);
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
         slot.generation = slot.generation.wrapping_add(1);
-        slot.limit = Limit::Never;
+        slot.limit = Limit::NEVER;
         if let Some(socket) = slot.socket_mut() {
             // Never run again in this state, so the reset that smoltcp would send is not sent.
             socket.abort();
@@ -193,6 +195,9 @@ impl Engine<'_> {
 
     /// No segment reaches the slot any more, and its flow may be used again.
     pub(super) fn unfile(&mut self, index: u16) {
+        if self.latest.index == index {
+            self.latest = Default::default();
+        }
         self.flows.remove(&mut self.slots, index);
     }
 
@@ -276,10 +281,7 @@ impl Engine<'_> {
         if slot.life == Life::Free {
             return;
         }
-        let at = match slot.limit {
-            Limit::At(limit) => earliest(Some(limit), due),
-            Limit::In(_) | Limit::Never => due,
-        };
+        let at = earliest(slot.limit.due(), due);
         match (slot.timer.due(), at) {
             (None, None) => {}
             // A timer that runs out too early costs one look at the slot; to move it with every segment costs more.

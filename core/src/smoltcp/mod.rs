@@ -140,6 +140,7 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
             busy: false,
             device_full: false,
             run: None,
+            latest: Default::default(),
             answer_now: None,
             caps,
             numbers: SequenceNumbers::new(&mut random),
@@ -221,7 +222,7 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
             }
             if let Life::Owned { .. } = slot.life {
                 slot.end = slot.end.or(Some(End::Failed(kind)));
-                slot.limit = Limit::Never;
+                slot.limit = Limit::NEVER;
                 self.engine.unfile(index);
                 self.engine.report(index, crate::stack::Readiness { ended: true, ..Default::default() });
             } else {

@@ -34,13 +34,37 @@ pub(super) enum Life {
     TimeWait,
 }
 
-/// The slot's own deadline, beside smoltcp's timers.
+/// The slot's own deadline, beside smoltcp's timers; 8 octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limit {
-    Never,
+pub(super) struct Limit(u64);
+
+impl Limit {
+    pub(super) const NEVER: Self = Self(u64::MAX);
+    /// Marks a duration; a moment is never as late as this.
+    const PENDING: u64 = 1 << 63;
+
+    pub(super) fn at(moment: Instant) -> Self {
+        Self(moment.as_micros() & !Self::PENDING)
+    }
+
     /// Starts with the next poll, which knows the time.
-    In(Duration),
-    At(Instant),
+    pub(super) fn after(duration: Duration) -> Self {
+        let micros = (Instant::ZERO + duration).as_micros();
+        if micros >= Self::PENDING - 1 { Self::NEVER } else { Self(micros | Self::PENDING) }
+    }
+
+    /// The poll says what time it is.
+    pub(super) fn start(&mut self, now: Instant) {
+        if *self != Self::NEVER && self.0 & Self::PENDING != 0 {
+            // No `Duration`: to make one takes a 64-bit division.
+            *self = Self::at(Instant::from_micros(now.as_micros().saturating_add(self.0 & !Self::PENDING)));
+        }
+    }
+
+    /// When it is, once it has started.
+    pub(super) fn due(self) -> Option<Instant> {
+        (self.0 & Self::PENDING == 0).then(|| Instant::from_micros(self.0))
+    }
 }
 
 /// Which list of work a slot is in.
@@ -80,6 +104,8 @@ pub struct Slot<'a> {
     pub(super) in_ready_list: bool,
     /// Its initial sequence number is a cookie: half open, it can be forgotten and made again.
     pub(super) cookie: bool,
+    /// Its receive buffer is larger than a window without scaling.
+    pub(super) scales_window: bool,
 }
 
 impl Slot<'_> {
@@ -87,7 +113,7 @@ impl Slot<'_> {
     pub const EMPTY: Self = Self {
         set: None,
         flow: Flow::NONE,
-        limit: Limit::Never,
+        limit: Limit::NEVER,
         timer: Timer::STOPPED,
         sequence: Sequence::NOTHING,
         generation: 0,
@@ -102,8 +128,16 @@ impl Slot<'_> {
         changed: Readiness { readable: false, writable: false, ended: false },
         in_ready_list: false,
         cookie: false,
+        scales_window: false,
     };
 }
+
+/// Core's own memory for a connection is a slot here, beside the set with smoltcp's socket in it, and one in a server.
+const _: () = {
+    let server =
+        size_of::<crate::storage::SlabSlot<crate::connection::Connection<super::ConnectionHandle>>>();
+    assert!(size_of::<Slot<'_>>() - size_of::<SocketSet<'_>>() + server <= 200);
+};
 
 impl<'a> Slot<'a> {
     pub(super) fn equip(
