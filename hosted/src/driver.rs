@@ -137,6 +137,21 @@ impl Stopper {
     }
 }
 
+/// Makes a [`Driver`] look at its service, from another thread.
+#[derive(Debug)]
+pub struct Waker(UnixStream);
+
+impl Waker {
+    /// Ends the driver's sleep.
+    pub fn wake(&self) {
+        // A full pipe has woken it already.
+        let _ = (&self.0).write(&[WAKE]);
+    }
+}
+
+/// What asks for a look alone; every other byte asks to stop, as signal-hook's do.
+const WAKE: u8 = 0;
+
 /// The loop, its clock, and what can stop it.
 #[derive(Debug)]
 pub struct Driver {
@@ -200,6 +215,14 @@ impl Driver {
     /// The system has no descriptors left.
     pub fn stopper(&self) -> io::Result<Stopper> {
         self.waker.try_clone().map(Stopper)
+    }
+
+    /// A handle to wake it with.
+    ///
+    /// # Errors
+    /// The system has no descriptors left.
+    pub fn waker(&self) -> io::Result<Waker> {
+        self.waker.try_clone().map(Waker)
     }
 
     /// What the clock says: the time since the driver was made.
@@ -282,9 +305,10 @@ impl Driver {
 
     /// How many have come since the last call.
     fn wishes_to_stop(&mut self) -> io::Result<usize> {
-        match self.wake.read(&mut [0; 16]) {
+        let mut bytes = [WAKE; 16];
+        match self.wake.read(&mut bytes) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            result => Ok(result.unwrap_or(0)),
+            _ => Ok(bytes.into_iter().filter(|&byte| byte != WAKE).count()),
         }
     }
 }

@@ -12,5 +12,7 @@ pub mod pcap;
 pub mod relay;
 #[cfg(target_os = "linux")]
 pub mod sandbox;
+pub mod service;
 #[cfg(target_os = "linux")]
 pub mod tap;
+pub mod text;

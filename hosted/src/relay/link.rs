@@ -122,6 +122,11 @@ impl Link {
         Self { client, target, connected: false, forth, back }
     }
 
+    /// Whether the target was reached.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
     /// Moves what can be moved in both directions.
     ///
     /// # Errors

@@ -87,11 +87,27 @@ impl Peers {
     }
 }
 
+/// Why the last target that could not be reached could not.
+#[derive(Debug, Clone, Default)]
+pub struct Failures(Arc<Mutex<Option<io::Error>>>);
+
+impl Failures {
+    /// Takes it: the client that it concerns sees a reset, and cannot tell.
+    pub fn take(&self) -> Option<io::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, error: io::Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}
+
 /// A thread that relays. Dropping it resets its connections.
 #[derive(Debug)]
 pub struct Relay {
     control: Arc<Control>,
     peers: Peers,
+    failures: Failures,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -123,13 +139,14 @@ impl Relay {
             poll.registry().register(&mut listener, Token(listeners.len()), Interest::READABLE)?;
             listeners.push((listener, target));
         }
-        let peers = Peers::default();
+        let (peers, failures) = (Peers::default(), Failures::default());
         let run = Run {
             poll,
             next_token: listeners.len(),
             listeners,
             options,
             peers: peers.clone(),
+            failures: failures.clone(),
             links: HashMap::new(),
             ready: Vec::new(),
         };
@@ -140,12 +157,17 @@ impl Relay {
             }
         };
         let thread = Some(thread::Builder::new().name("relay".into()).spawn(body)?);
-        Ok(Self { control, peers, thread })
+        Ok(Self { control, peers, failures, thread })
     }
 
     /// Who is behind the connections that it makes.
     pub fn peers(&self) -> Peers {
         self.peers.clone()
+    }
+
+    /// Why targets could not be reached.
+    pub fn failures(&self) -> Failures {
+        self.failures.clone()
     }
 
     /// Takes no new connections, lets those that are open finish within `grace`, and resets the rest.
@@ -187,6 +209,7 @@ struct Run {
     listeners: Vec<(TcpListener, SocketAddr)>,
     options: Options,
     peers: Peers,
+    failures: Failures,
     links: HashMap<usize, Link>,
     next_token: usize,
     /// Links that have more to do.
@@ -256,6 +279,7 @@ impl Run {
         match self.connect(address, target) {
             Err(error) => {
                 log::debug!("{target} cannot be reached for {address} ({error})");
+                self.failures.put(error);
                 reset(client);
             }
             Ok(stream) => {
@@ -301,8 +325,11 @@ impl Run {
             Ok(Next::Wait) => {}
             Ok(Next::Again) => self.ready.push(token),
             Ok(Next::Finished) => drop(self.links.remove(&token)),
-            Err(_) => {
+            Err(error) => {
                 if let Some(link) = self.links.remove(&token) {
+                    if !link.is_connected() {
+                        self.failures.put(error);
+                    }
                     link.abort();
                 }
             }

@@ -17,6 +17,8 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The interface is down.
+    Down(String),
     /// The interface cannot be set up.
     Configure {
         /// The interface.
@@ -43,6 +45,9 @@ impl fmt::Display for Error {
                     _ => "the kernel must support TUN/TAP",
                 };
                 write!(f, "/dev/net/tun cannot be opened ({source}): {remedy}")
+            }
+            Self::Down(name) => {
+                write!(f, "the interface {name} is down: bring it up with `ip link set {name} up`")
             }
             Self::Attach { name, source } => {
                 write!(f, "the interface {name} cannot be opened ({source}): ")?;
@@ -76,7 +81,7 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Name(_) => None,
+            Self::Name(_) | Self::Down(_) => None,
             Self::Device(source) | Self::Attach { source, .. } | Self::Configure { source, .. } => {
                 Some(source)
             }

@@ -30,12 +30,25 @@ impl Interface {
 
     /// Brings it up.
     pub(crate) fn up(&self) -> Result<(), Error> {
-        let what = "bring up";
+        let flags = self.flags()? | IFF_UP;
+        let mut request = self.request(&flags.to_ne_bytes())?;
+        self.check("bring up", sys::interface_call::<{ sys::SIOCSIFFLAGS }>(&self.control, &mut request))
+    }
+
+    /// Whether there is an interface of this name.
+    pub(crate) fn exists(&self) -> bool {
+        rustix::net::netdevice::name_to_index(&self.control, &self.name).is_ok()
+    }
+
+    pub(crate) fn is_up(&self) -> Result<bool, Error> {
+        Ok(self.flags()? & IFF_UP != 0)
+    }
+
+    fn flags(&self) -> Result<u16, Error> {
         let mut request = self.request(&[])?;
-        self.check(what, sys::interface_call::<{ sys::SIOCGIFFLAGS }>(&self.control, &mut request))?;
-        let flags = u16::from_ne_bytes([request.value[0], request.value[1]]) | IFF_UP;
-        request = request.with(&flags.to_ne_bytes());
-        self.check(what, sys::interface_call::<{ sys::SIOCSIFFLAGS }>(&self.control, &mut request))
+        let result = sys::interface_call::<{ sys::SIOCGIFFLAGS }>(&self.control, &mut request);
+        self.check("read the state of", result)?;
+        Ok(u16::from_ne_bytes([request.value[0], request.value[1]]))
     }
 
     /// The longest IP packet, in bytes.

@@ -16,6 +16,7 @@ pub use error::Error;
 pub(crate) use interface::Interface;
 pub(crate) use sys::{unshare_network, unshare_user};
 
+use core::net::IpAddr;
 use core::num::{NonZeroU16, NonZeroUsize};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -162,6 +163,26 @@ impl Tap {
     /// The last I/O error, if there was one.
     pub fn last_error(&self) -> Option<io::Error> {
         self.port.last_error.map(Into::into)
+    }
+
+    /// Opens the interface for use in the caller's own network: one that does not exist is made, brought up, and Linux's end gets
+    /// `address` with its prefix length. One that exists is used as it is; it must be up.
+    ///
+    /// # Errors
+    /// Each names the thing and the remedy.
+    pub fn open_or_make(options: &Options, address: Option<(IpAddr, u8)>) -> Result<Self, Error> {
+        let interface = Interface::new(&options.name)?;
+        let exists = interface.exists();
+        let tap = Self::open(options)?;
+        if !exists {
+            interface.up()?;
+            if let Some((ip, prefix_len)) = address {
+                interface.add_address(ip, prefix_len)?;
+            }
+        } else if !interface.is_up()? {
+            return Err(Error::Down(options.name.clone()));
+        }
+        Ok(tap)
     }
 
     /// Whether checksums and segmentation are left to the kernel.

@@ -1,8 +1,8 @@
 //! A cable in memory that costs next to nothing: two rings of frames, shared by two ends.
 
+use core::cell::RefCell;
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
-use std::cell::RefCell;
 use std::rc::Rc;
 
 const FRAMES: usize = 128;

@@ -1,14 +1,18 @@
 //! The servers that are compared, and the peer that keeps them busy.
 
 use crate::cable::{self, End};
+use core::fmt;
+use core::str::FromStr;
 use smoltcp::iface::{Config as IfaceConfig, Interface, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr};
+use socklet::connection::Error;
+use socklet::server::{ServerConfig, ServerSlot};
+use socklet::service::{Discard, Echo, Next, Observer, Protocol, Serve, Service};
 use socklet::smoltcp::{Config, Memory, SmoltcpStack};
-use socklet::stack::{ConnectOptions, ListenOptions, Received, TcpStack};
-use socklet::time::{Duration, Instant};
-use std::fmt;
-use std::str::FromStr;
+use socklet::stack::{ConnectOptions, ErrorKind, ListenOptions, Received, Sent, TcpStack};
+use socklet::storage::Id;
+use socklet::time::{Duration, Instant, earliest};
 
 const PORT: u16 = 7;
 const BULK: usize = 65_536;
@@ -38,7 +42,7 @@ impl fmt::Display for Case {
 }
 
 impl FromStr for Case {
-    type Err = std::num::ParseIntError;
+    type Err = core::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "raw" { Ok(Self::Raw) } else { text.parse().map(Self::Layer) }
@@ -78,7 +82,11 @@ pub(crate) fn run(case: Case, workload: Workload, rounds: u32) {
     let (ours, theirs) = cable::pair();
     match case {
         Case::Raw => drive(Raw::new(ours, workload), theirs, 1, workload, rounds),
-        Case::Layer(open) => drive(Layer::new(ours, open, workload), theirs, open, workload, rounds),
+        Case::Layer(open) => match workload {
+            Workload::Echo => drive(Layer::new(ours, open, Echo), theirs, open, workload, rounds),
+            Workload::Receive => drive(Layer::new(ours, open, Discard), theirs, open, workload, rounds),
+            Workload::Send => drive(Layer::new(ours, open, Flood), theirs, open, workload, rounds),
+        },
     }
 }
 
@@ -121,7 +129,7 @@ fn drive(mut server: impl Server, end: End, open: usize, workload: Workload, rou
         while left > 0 {
             now = now + Duration::from_micros(50);
             if unsent > 0
-                && let Ok(socklet::stack::Sent::Queued(count)) = peer.send(connection, &chunk[..unsent])
+                && let Ok(Sent::Queued(count)) = peer.send(connection, &chunk[..unsent])
             {
                 unsent -= count;
             }
@@ -202,61 +210,57 @@ impl Server for Raw {
             }
         }
         self.iface.poll(now, &mut self.end, &mut self.sockets);
-        std::hint::black_box(self.iface.poll_at(now, &self.sockets));
+        core::hint::black_box(self.iface.poll_at(now, &self.sockets));
     }
 }
 
-struct Layer {
-    stack: SmoltcpStack<'static, End>,
-    listener: <SmoltcpStack<'static, End> as TcpStack>::Listener,
-    workload: Workload,
-    chunk: Vec<u8>,
+type Stack = SmoltcpStack<'static, End>;
+
+/// The layer as a service uses it: [`Serve`] over the smoltcp backend.
+struct Layer<P> {
+    stack: Stack,
+    service: Serve<'static, Stack, P>,
 }
 
-impl Layer {
-    fn new(end: End, open: usize, workload: Workload) -> Self {
+impl<P: Protocol<Stack>> Layer<P> {
+    fn new(end: End, open: usize, protocol: P) -> Self {
         let mut stack = stack(end, 2, open, buffer(open));
-        let any = ([0, 0, 0, 0], PORT).into();
-        let listener = stack.listen(any, &ListenOptions::backlog(64)).expect("a listener");
-        Self { stack, listener, workload, chunk: vec![0; 2048] }
-    }
-
-    fn serve(&mut self) {
-        while let Ok(Some(_)) = self.stack.accept(self.listener) {}
-        while let Some(ready) = self.stack.ready(self.listener) {
-            let connection = ready.connection;
-            match self.workload {
-                Workload::Echo => {
-                    while let Ok(Received::Data(count)) = self.stack.recv(connection, &mut self.chunk) {
-                        let _ = self.stack.send(connection, &self.chunk[..count]);
-                    }
-                }
-                Workload::Receive => {
-                    while let Ok(Received::Data(())) =
-                        self.stack.recv_with(connection, |bytes| (bytes.len(), ()))
-                    {}
-                }
-                Workload::Send => {
-                    while let Ok(socklet::stack::Sent::Queued(_)) =
-                        self.stack.send_with(connection, |bytes| bytes.len())
-                    {}
-                }
-            }
-        }
+        let slots: Vec<ServerSlot<Stack>> = (0..open).map(|_| ServerSlot::<Stack>::EMPTY).collect();
+        let config = ServerConfig::default().with_listen(ListenOptions::backlog(64));
+        let mut server = socklet::server::Server::new(slots, config);
+        server.listen(&mut stack, ([0, 0, 0, 0], PORT).into()).expect("a listener");
+        Self { stack, service: Serve::new(server, protocol) }
     }
 }
 
-impl Server for Layer {
+impl<P: Protocol<Stack>> Server for Layer<P> {
     fn turn(&mut self, now: Instant) {
         loop {
-            self.serve();
-            match self.stack.poll(now) {
+            let service = self.service.poll(&mut self.stack, now);
+            let stack = self.stack.poll(now);
+            match earliest(service, stack) {
                 Some(at) if at <= now => {}
                 later => {
-                    std::hint::black_box(later);
+                    core::hint::black_box(later);
                     return;
                 }
             }
         }
+    }
+}
+
+/// Sends as much as there is room for.
+struct Flood;
+
+impl Protocol<Stack> for Flood {
+    fn advance(
+        &mut self,
+        server: &mut socklet::server::Server<'_, Stack>,
+        stack: &mut Stack,
+        id: Id,
+        _: &mut impl Observer,
+    ) -> Result<Next, Error<ErrorKind>> {
+        while let Sent::Queued(_) = server.send_with(stack, id, |room| room.len())? {}
+        Ok(Next::Wait)
     }
 }

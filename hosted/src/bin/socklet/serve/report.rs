@@ -1,0 +1,129 @@
+use super::TrueAddress;
+use crate::args::{ServeArgs, ServiceKind};
+use crate::output::Output;
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+use socklet::connection::{Reason, Traffic};
+use socklet::server::ServerStats;
+use socklet::service::Observer;
+use socklet::storage::Id;
+use socklet_hosted::text::{Decoder, Encoding};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Prints what happens to clients, and sums it up.
+pub(super) struct Report {
+    out: Output,
+    true_address: TrueAddress,
+    encoding: Encoding,
+    /// Whether to print what clients send.
+    messages: bool,
+    /// By the index of their connection.
+    clients: Vec<Option<Client>>,
+    start: Instant,
+    open: usize,
+    most: usize,
+    total: Traffic,
+    /// How many ended for which reason.
+    ends: BTreeMap<String, usize>,
+}
+
+struct Client {
+    address: SocketAddr,
+    decoder: Decoder,
+}
+
+impl Report {
+    pub(super) fn new(args: &ServeArgs, true_address: TrueAddress) -> Self {
+        Self {
+            out: Output::default(),
+            true_address,
+            encoding: args.encoding,
+            messages: args.service == ServiceKind::Reply,
+            clients: Vec::new(),
+            start: Instant::now(),
+            open: 0,
+            most: 0,
+            total: Traffic::default(),
+            ends: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn line(&mut self, line: impl fmt::Display) {
+        self.out.line(line);
+    }
+
+    /// Whether nobody reads what it prints.
+    pub(super) fn is_closed(&self) -> bool {
+        self.out.is_closed()
+    }
+
+    pub(super) fn stopping(&mut self, open: usize, grace: Duration) {
+        if open > 0 {
+            let seconds = grace.as_secs();
+            self.line(format_args!(
+                "stopping: {open} open, with {seconds} s to finish; once more ends it at once"
+            ));
+        }
+    }
+
+    pub(super) fn summary(&mut self, stats: &ServerStats) {
+        let ends: Vec<_> = self.ends.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let Traffic { received, sent } = self.total;
+        let seconds = self.start.elapsed().as_secs_f64();
+        let (served, most) = (stats.accepted, self.most);
+        self.out.line(format_args!(
+            "served {served} clients, {most} at once, in {seconds:.1} s: {received} bytes received, {sent} sent"
+        ));
+        if !ends.is_empty() {
+            self.out.line(format_args!("ended: {}", ends.join("; ")));
+        }
+        if self.open > 0 {
+            self.out.line(format_args!("cut off: {}", self.open));
+        }
+        if let Some(error) = stats.accept_error {
+            let times = stats.accept_errors;
+            self.out.line(format_args!("{times} times no client could be accepted, the last time: {error}"));
+        }
+    }
+}
+
+impl Observer for Report {
+    fn opened(&mut self, id: Id, peer: SocketAddr) {
+        let address = (self.true_address)(peer);
+        if self.clients.len() <= id.index() {
+            self.clients.resize_with(id.index() + 1, || None);
+        }
+        self.clients[id.index()] = Some(Client { address, decoder: Decoder::new(self.encoding) });
+        self.open += 1;
+        self.most = self.most.max(self.open);
+        self.out.line(format_args!("{address} connected"));
+    }
+
+    fn received(&mut self, id: Id, data: &[u8]) {
+        let client = self.clients.get_mut(id.index()).and_then(Option::as_mut);
+        if let Some(client) = client.filter(|_| self.messages) {
+            let mut text = String::new();
+            client.decoder.decode(data, &mut text);
+            let (address, len) = (client.address, data.len());
+            self.out.line(format_args!("{address} sent {len} bytes: \"{}\"", text.escape_debug()));
+        }
+    }
+
+    fn closed(&mut self, id: Id, peer: SocketAddr, reason: Reason, traffic: Traffic) {
+        let client = self.clients.get_mut(id.index()).and_then(Option::take);
+        self.open -= usize::from(client.is_some());
+        let malformed = client.as_ref().map_or(0, |client| client.decoder.malformed());
+        let address = client.map_or_else(|| (self.true_address)(peer), |client| client.address);
+        let Traffic { received, sent } = traffic;
+        self.total.received += received;
+        self.total.sent += sent;
+        *self.ends.entry(reason.to_string()).or_default() += 1;
+        self.out.line(format_args!("{address} left: {reason} ({received} bytes received, {sent} sent)"));
+        if malformed > 0 {
+            let encoding = self.encoding;
+            self.out.line(format_args!("{address} sent {malformed} sequences that are not {encoding}"));
+        }
+    }
+}

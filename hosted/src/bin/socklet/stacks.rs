@@ -1,0 +1,82 @@
+//! The three stacks, ready to be used by a command.
+
+use crate::failure::Failure;
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+use socklet::stack::ErrorKind;
+use socklet_hosted::nal_std::{NalStd, nal_std};
+use socklet_hosted::os::{OsOptions, OsStack};
+
+/// How often std-embedded-nal's sockets are tried.
+const NAL_INTERVAL: Duration = Duration::from_millis(2);
+
+pub(crate) fn os(options: OsOptions) -> Result<OsStack, Failure> {
+    OsStack::new(options).map_err(|error| {
+        Failure::failed(format_args!("the system gives no descriptor ({error}): raise `ulimit -n`"))
+    })
+}
+
+pub(crate) fn nal(connections: usize) -> NalStd {
+    nal_std(1, connections, NAL_INTERVAL)
+}
+
+/// A number that nobody can foretell.
+pub(crate) fn seed() -> Result<u64, Failure> {
+    getrandom::u64()
+        .map_err(|error| Failure::failed(format_args!("the system gives no random numbers ({error})")))
+}
+
+/// Why nobody can connect to `address`; the error's text counts where its kind says nothing.
+pub(crate) fn cannot_listen(address: SocketAddr, kind: ErrorKind, error: impl fmt::Display) -> Failure {
+    let remedy = match kind {
+        ErrorKind::AddressInUse => "choose another with --port, or end the program that has it",
+        ErrorKind::NoAddress => "it is not an address of this host; give one of its own with --bind",
+        ErrorKind::Unsupported => {
+            "leave out --refuse and --bind, which this stack cannot do, or use --stack tap"
+        }
+        ErrorKind::InvalidState => "this stack cannot choose a port; give one with --port",
+        _ if address.port() < 1024 => "ports below 1024 may need root; choose another with --port",
+        _ => "choose another with --port or --bind",
+    };
+    match kind {
+        ErrorKind::Other => Failure::failed(format_args!("{error}; {remedy}")),
+        kind => Failure::failed(format_args!("cannot listen on {address}: {kind}; {remedy}")),
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) use on_tap::{on_device, sandbox};
+
+#[cfg(target_os = "linux")]
+mod on_tap {
+    use super::*;
+    use smoltcp::phy::{Device, Medium};
+    use smoltcp::wire::{EthernetAddress, HardwareAddress};
+    use socklet::smoltcp::{Config, Memory, SmoltcpStack};
+    use socklet_hosted::sandbox::{STACK_MAC, Sandbox};
+    use socklet_hosted::tap::{Options, Tap};
+
+    /// A private network, and smoltcp's end of the interface in it. To be called before any thread is started.
+    pub(crate) fn sandbox() -> Result<(Sandbox, Tap), socklet_hosted::sandbox::Error> {
+        let sandbox = Sandbox::new()?;
+        let tap = sandbox.open_tap(&Options::tap("socklet0"))?;
+        Ok((sandbox, tap))
+    }
+
+    /// smoltcp without an address.
+    pub(crate) fn on_device<D: Device>(
+        device: D,
+        memory: Memory<'static>,
+    ) -> Result<SmoltcpStack<'static, D>, Failure> {
+        let address = match device.capabilities().medium {
+            Medium::Ethernet => HardwareAddress::Ethernet(EthernetAddress(STACK_MAC)),
+            _ => HardwareAddress::Ip,
+        };
+        SmoltcpStack::new(device, Config::new(address, seed()?), memory).map_err(|error| {
+            Failure::failed(format_args!(
+                "smoltcp cannot use the interface ({error}): raise its MTU to 576 at least"
+            ))
+        })
+    }
+}
