@@ -33,7 +33,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) clients: u16,
     /// Bytes that each connection carries there and back, as in 500k, 4M or 1G
-    #[arg(long, value_parser = size, default_value = "12M")]
+    #[arg(long, value_parser = size, default_value = "16M")]
     pub(crate) bytes: usize,
     /// What the bytes are made of; random unless given
     #[arg(long)]

@@ -64,7 +64,7 @@ mod on_tap {
             routes.push((listener, target));
         }
         let relay = Relay::spawn(routes, Options::default()).map_err(no_relay)?;
-        let mut stack = stacks::on_device(tap, Memory::allocate(2, BUFFER, BUFFER, 0))?;
+        let mut stack = stacks::on_device(tap, 2, Memory::allocate(2, BUFFER, BUFFER, 0))?;
         stack.add_address(network.stack_v4.into(), network.prefix_v4).map_err(|error| {
             Failure::failed(format_args!("smoltcp has no room for its address ({error})"))
         })?;

@@ -35,3 +35,5 @@ impl fmt::Display for Failure {
         }
     }
 }
+
+impl core::error::Error for Failure {}

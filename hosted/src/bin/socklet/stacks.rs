@@ -4,9 +4,17 @@ use crate::failure::Failure;
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
+use smoltcp::phy::{Device, Medium};
+use smoltcp::wire::{EthernetAddress, HardwareAddress};
+use socklet::smoltcp::{Config, Memory, SmoltcpStack};
 use socklet::stack::ErrorKind;
 use socklet_hosted::nal_std::{NalStd, nal_std};
 use socklet_hosted::os::{OsOptions, OsStack};
+#[cfg(target_os = "linux")]
+use socklet_hosted::{
+    sandbox::{self, Sandbox},
+    tap::{self, Tap},
+};
 
 /// How often std-embedded-nal's sockets are tried.
 const NAL_INTERVAL: Duration = Duration::from_millis(2);
@@ -45,38 +53,28 @@ pub(crate) fn cannot_listen(address: SocketAddr, kind: ErrorKind, error: impl fm
     }
 }
 
+/// A private network, and smoltcp's end of the interface in it. To be called before any thread is started.
 #[cfg(target_os = "linux")]
-pub(crate) use on_tap::{on_device, sandbox};
+pub(crate) fn sandbox() -> Result<(Sandbox, Tap), sandbox::Error> {
+    let sandbox = Sandbox::new()?;
+    let tap = sandbox.open_tap(&tap::Options::tap("socklet0"))?;
+    Ok((sandbox, tap))
+}
 
-#[cfg(target_os = "linux")]
-mod on_tap {
-    use super::*;
-    use smoltcp::phy::{Device, Medium};
-    use smoltcp::wire::{EthernetAddress, HardwareAddress};
-    use socklet::smoltcp::{Config, Memory, SmoltcpStack};
-    use socklet_hosted::sandbox::{STACK_MAC, Sandbox};
-    use socklet_hosted::tap::{Options, Tap};
-
-    /// A private network, and smoltcp's end of the interface in it. To be called before any thread is started.
-    pub(crate) fn sandbox() -> Result<(Sandbox, Tap), socklet_hosted::sandbox::Error> {
-        let sandbox = Sandbox::new()?;
-        let tap = sandbox.open_tap(&Options::tap("socklet0"))?;
-        Ok((sandbox, tap))
-    }
-
-    /// smoltcp without an address.
-    pub(crate) fn on_device<D: Device>(
-        device: D,
-        memory: Memory<'static>,
-    ) -> Result<SmoltcpStack<'static, D>, Failure> {
-        let address = match device.capabilities().medium {
-            Medium::Ethernet => HardwareAddress::Ethernet(EthernetAddress(STACK_MAC)),
-            _ => HardwareAddress::Ip,
-        };
-        SmoltcpStack::new(device, Config::new(address, seed()?), memory).map_err(|error| {
-            Failure::failed(format_args!(
-                "smoltcp cannot use the interface ({error}): raise its MTU to 576 at least"
-            ))
-        })
-    }
+/// smoltcp, the host of this number on its link, without an IP address.
+pub(crate) fn on_device<D: Device>(
+    device: D,
+    number: u8,
+    memory: Memory<'static>,
+) -> Result<SmoltcpStack<'static, D>, Failure> {
+    let address = match device.capabilities().medium {
+        // Locally administered, unicast.
+        Medium::Ethernet => HardwareAddress::Ethernet(EthernetAddress([2, b's', b'o', b'c', b'k', number])),
+        Medium::Ip => HardwareAddress::Ip,
+    };
+    SmoltcpStack::new(device, Config::new(address, seed()?), memory).map_err(|error| {
+        Failure::failed(format_args!(
+            "smoltcp cannot use the interface ({error}): its MTU must be at least 576"
+        ))
+    })
 }

@@ -161,7 +161,7 @@ mod on_tap {
     ) -> Result<End, Failure> {
         let (rx, tx) = (args.rx_buffer.unwrap_or(BUFFER), args.tx_buffer.unwrap_or(BUFFER));
         let memory = Memory::allocate(args.connections.into(), rx, tx, 1);
-        let mut stack = stacks::on_device(device, memory)?;
+        let mut stack = stacks::on_device(device, 2, memory)?;
         stack.add_address(ip, prefix).map_err(|error| {
             Failure::failed(format_args!(
                 "smoltcp cannot have the address {ip}/{prefix}: {error}; give another with --address"
