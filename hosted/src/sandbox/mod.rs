@@ -162,23 +162,33 @@ impl Sandbox {
     /// # Errors
     /// Each names the thing and the remedy.
     pub fn open_tap(&self, options: &tap::Options) -> Result<Tap, Error> {
-        let (options, network) = (options.clone(), self.network);
+        let opened = options.clone();
+        let tap = self.run(move || Tap::open(&opened))?;
+        self.configure(&options.name, options.mode)?;
+        Ok(tap)
+    }
+
+    /// Brings up an interface that is in the private network already, and gives it Linux's addresses.
+    ///
+    /// # Errors
+    /// Each names the thing and the remedy.
+    pub fn configure(&self, name: &str, mode: tap::Mode) -> Result<(), Error> {
+        let (name, network) = (name.to_owned(), self.network);
         self.run(move || {
-            let tap = Tap::open(&options)?;
-            let interface = Interface::new(&options.name)?;
-            if options.mode == tap::Mode::Tap {
+            let interface = Interface::new(&name)?;
+            if mode == tap::Mode::Tap {
                 interface.set_mac(HOST_MAC)?;
             }
             interface.up()?;
             interface.add_address(network.host_v4.into(), network.prefix_v4)?;
             match interface.add_address(network.host_v6.into(), network.prefix_v6) {
-                Ok(()) => wait_for_address(&options.name, network.host_v6.into())?,
+                Ok(()) => wait_for_address(&name, network.host_v6.into())?,
                 // The second queue of the same interface.
                 Err(tap::Error::Configure { source, .. })
                     if Errno::from_io_error(&source) == Some(Errno::EXIST) => {}
                 Err(error) => log::warn!("{error}"),
             }
-            Ok(tap)
+            Ok(())
         })
     }
 }
