@@ -25,6 +25,9 @@ pub struct Command {
     /// With --seed: write the frames, as each host saw them, to this file (pcapng).
     #[arg(long, requires = "seed")]
     pcap: Option<PathBuf>,
+    /// With --seed: print the frames, one a line.
+    #[arg(long, requires = "seed")]
+    trace: bool,
     /// With --seed: print what the world is made of.
     #[arg(long, requires = "seed")]
     describe: bool,
@@ -65,8 +68,11 @@ impl Command {
         if self.describe {
             println!("{}", scenario.describe(seed, &self.limits()));
         }
-        let mut tape = self.pcap.as_ref().map(|_| Tape::default());
+        let mut tape = (self.trace || self.pcap.is_some()).then(Tape::default);
         let failure = run_one(scenario, seed, &self.limits(), tape.as_mut());
+        if let Some(tape) = tape.as_ref().filter(|_| self.trace) {
+            print!("{tape}");
+        }
         if let (Some(tape), Some(path)) = (&tape, &self.pcap)
             && let Err(error) = tape.save(path)
         {
