@@ -2,7 +2,7 @@
 
 use super::engine::Engine;
 use super::flow::Flow;
-use super::frame::{ACK, SYN, Segment};
+use super::frame::{ACK, FIN, SYN, Segment};
 use super::isn::{self, Proof};
 use super::slot::{End, Life, Limit, Slot};
 use crate::stack::Backpressure;
@@ -81,7 +81,8 @@ impl Engine<'_> {
             return believe_reset(socket, slot.sequence.expected, segment.seq);
         }
         if segment.flags & SYN == 0 {
-            return Belief::Taken;
+            let reaches_too_far = ends_beyond(socket, slot.edge(), segment);
+            return if reaches_too_far { Belief::Challenged } else { Belief::Taken };
         }
         if segment.opens() && self.opens_anew(slot, segment) {
             return Belief::Anew;
@@ -253,6 +254,16 @@ impl Engine<'_> {
     pub(super) fn initial_number(&self, flow: &Flow) -> u32 {
         self.numbers.initial(flow, self.now)
     }
+}
+
+/// Whether a FIN stands behind bytes for which no room was offered.
+///
+/// smoltcp cuts such bytes off but takes the FIN, as if it stood where they were cut: the stream would end early and in good order.
+fn ends_beyond(socket: &tcp::Socket<'_>, edge: u32, segment: &Segment) -> bool {
+    let last = segment.seq.wrapping_add(segment.payload);
+    let beyond = segment.flags & FIN != 0 && segment.payload > 0 && edge.wrapping_sub(last) >= 1 << 31;
+    // Those that have sent no acknowledgement have offered nothing.
+    beyond && !matches!(socket.state(), State::Closed | State::Listen | State::SynSent)
 }
 
 /// RFC 5961, section 3.2; in TIME-WAIT RFC 1337, section 3 (fix F1: ignore it).

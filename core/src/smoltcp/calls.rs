@@ -308,7 +308,7 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
     fn close(&mut self, connection: ConnectionHandle) -> Result<(), ErrorKind> {
         let index = connection.index;
         let slot = self.engine.owned_mut(connection)?;
-        let (ended, filed) = (slot.end, slot.chain.is_filed());
+        let (ended, filed) = (slot.end, slot.filed);
         let Some(socket) = slot.socket_mut() else { return Err(ErrorKind::StaleHandle) };
         let state = socket.state();
         socket.close();
@@ -352,7 +352,6 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
         let index = engine.listeners.get_mut(usize::from(listener.index))?.ready.pop(&mut engine.slots)?;
         let connection = engine.connection(index);
         let slot = engine.slots.get_mut(usize::from(index))?;
-        slot.in_ready_list = false;
         Some(Ready { connection, tag: slot.tag, readiness: core::mem::take(&mut slot.changed) })
     }
 

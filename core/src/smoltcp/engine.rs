@@ -226,6 +226,7 @@ impl<'a> Engine<'a> {
         let Some(after) = slot.socket().map(Snapshot::of) else { return };
         slot.sequence.next = run.watch.sequence.next;
         slot.sequence.expected = run.expected.wrapping_add(after.advance(&run.before));
+        slot.set_edge(run.watch.edge);
         self.set_work(run.index, Work::Dirty);
         self.settle(run.index, &run.before, &after, run.reset);
     }
@@ -235,7 +236,8 @@ impl<'a> Engine<'a> {
         let Some(mut iface) = self.opening(&segment.flow, isn) else { return };
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
         let Some(before) = slot.socket().map(Snapshot::of) else { return };
-        slot.sequence = Sequence { expected: segment.seq.wrapping_add(1), next: isn };
+        let expected = segment.seq.wrapping_add(1);
+        slot.sequence = Sequence { expected, next: isn };
         if let Some(set) = slot.set.as_mut() {
             let mut one = OneFrame::new(syn, PacketMeta::default(), NoTx);
             iface.poll_ingress_single(stamp(self.now), &mut one, set);
@@ -320,7 +322,7 @@ impl<'a> Engine<'a> {
     fn run<D: Device>(&mut self, index: u16, device: &mut D) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
         slot.limit.start(self.now);
-        if !slot.chain.is_filed() {
+        if !slot.filed {
             // Its end has been told; smoltcp's timers have nothing to add.
             return self.set_timer(index, None);
         }
@@ -355,6 +357,7 @@ impl<'a> Engine<'a> {
             }
         }
         slot.sequence = watch.sequence;
+        slot.set_edge(watch.edge);
         self.stats.segments_sent += u64::from(watch.segments);
         if watch.refused > 0 {
             self.device_full = true;
@@ -374,12 +377,13 @@ impl<'a> Engine<'a> {
         let slot = self.slots.get(usize::from(index));
         Watch {
             sequence: slot.map_or(Sequence::NOTHING, |slot| slot.sequence),
+            edge: slot.map_or(0, Slot::edge),
             segments: 0,
             others: 0,
             refused: 0,
             large: false,
             link: self.link,
-            trim_window: slot.is_some_and(|slot| slot.scales_window),
+            scale: slot.map_or(0, |slot| slot.scale),
             checksummed: self.checksummed,
         }
     }
@@ -387,7 +391,7 @@ impl<'a> Engine<'a> {
     /// Resets a connection at once, and frees its slot.
     pub(super) fn reset<D: Device>(&mut self, index: u16, device: &mut D) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
-        if slot.chain.is_filed() {
+        if slot.filed {
             if let Some(socket) = slot.socket_mut() {
                 socket.abort();
             }

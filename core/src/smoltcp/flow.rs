@@ -106,15 +106,10 @@ pub(super) struct FlowTable {
 pub(super) struct Chain {
     head: u16,
     next: u16,
-    filed: bool,
 }
 
 impl Chain {
-    pub(super) const EMPTY: Self = Self { head: NONE, next: NONE, filed: false };
-
-    pub(super) fn is_filed(&self) -> bool {
-        self.filed
-    }
+    pub(super) const EMPTY: Self = Self { head: NONE, next: NONE };
 }
 
 impl FlowTable {
@@ -149,14 +144,14 @@ impl FlowTable {
         };
         if let Some(slot) = slots.get_mut(usize::from(index)) {
             slot.chain.next = head;
-            slot.chain.filed = true;
+            slot.filed = true;
         }
     }
 
     /// Takes `index` out, if it is filed.
     pub(super) fn remove(&self, slots: &mut [Slot<'_>], index: u16) {
         let Some(slot) = slots.get_mut(usize::from(index)) else { return };
-        if !core::mem::take(&mut slot.chain.filed) {
+        if !core::mem::take(&mut slot.filed) {
             return;
         }
         let (flow, next) = (slot.flow, core::mem::replace(&mut slot.chain.next, NONE));

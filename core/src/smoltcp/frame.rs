@@ -30,6 +30,8 @@ pub(super) struct Segment {
     pub(super) flags: u8,
     pub(super) seq: u32,
     pub(super) ack: u32,
+    /// The window field.
+    pub(super) window: u16,
     /// Octets of payload that the headers promise.
     pub(super) payload: u32,
     /// Where the TCP header starts in the frame.
@@ -102,6 +104,7 @@ fn common(frame: &[u8], link: usize) -> Option<Segment> {
         flags: head[33],
         seq: word(24),
         ack: word(28),
+        window: u16::from_be_bytes([head[34], head[35]]),
         payload: u32::from(u16::from_be_bytes([head[2], head[3]]).checked_sub(headers)?),
         offset: link + 20,
         end_of_packet: link + usize::from(u16::from_be_bytes([head[2], head[3]])),
@@ -184,6 +187,7 @@ fn tcp(tcp: &[u8], length: usize, remote: Address, local: Address, offset: usize
         flags: *tcp.get(13)?,
         seq: u32_at(tcp, 4)?,
         ack: u32_at(tcp, 8)?,
+        window: u16_at(tcp, 14)?,
         payload: length.checked_sub(header)? as u32,
         offset,
         end_of_packet: offset + length,

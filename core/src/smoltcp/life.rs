@@ -152,10 +152,11 @@ impl Engine<'_> {
         self.woke = true;
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
         let Life::Owned { listener: Some(listener) } = slot.life else { return };
+        let is_listed = !slot.changed.is_empty();
         slot.changed.readable |= changed.readable;
         slot.changed.writable |= changed.writable;
         slot.changed.ended |= changed.ended;
-        if core::mem::replace(&mut slot.in_ready_list, true) {
+        if is_listed {
             return;
         }
         if let Some(listener) = self.listeners.get_mut(usize::from(listener)) {
@@ -171,7 +172,7 @@ impl Engine<'_> {
         slot.tag = Tag(0);
         slot.cookie = false;
         let capacity = slot.socket().map_or(0, tcp::Socket::recv_capacity);
-        slot.scales_window = capacity > usize::from(u16::MAX);
+        slot.scale = (usize::BITS - capacity.leading_zeros()).saturating_sub(u16::BITS) as u8;
         slot.sequence = Sequence::NOTHING;
         slot.changed = Default::default();
         self.flows.insert(&mut self.slots, index);
@@ -205,7 +206,7 @@ impl Engine<'_> {
     pub(super) fn set_life(&mut self, index: u16, life: Life) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
         let old = core::mem::replace(&mut slot.life, life);
-        let was_ready = core::mem::take(&mut slot.in_ready_list);
+        let was_ready = !core::mem::take(&mut slot.changed).is_empty();
         match old {
             Life::Free => self.free.remove(&mut self.slots, index),
             Life::TimeWait => self.time_wait.remove(&mut self.slots, index),

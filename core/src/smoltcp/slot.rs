@@ -100,12 +100,16 @@ pub struct Slot<'a> {
     pub(super) life: Life,
     pub(super) work: Work,
     pub(super) end: Option<End>,
+    /// What its owner has not heard of; if anything, it is in the listener's list of those.
     pub(super) changed: Readiness,
-    pub(super) in_ready_list: bool,
+    /// Whether the flow table has it.
+    pub(super) filed: bool,
     /// Its initial sequence number is a cookie: half open, it can be forgotten and made again.
     pub(super) cookie: bool,
-    /// Its receive buffer is larger than a window without scaling.
-    pub(super) scales_window: bool,
+    /// Its window is offered in units of 2 to the power of this: not 0 if the receive buffer is larger than a window without scaling.
+    pub(super) scale: u8,
+    /// How much of the window that was offered last is left, in these units.
+    room: u16,
 }
 
 impl Slot<'_> {
@@ -126,9 +130,10 @@ impl Slot<'_> {
         work: Work::None,
         end: None,
         changed: Readiness { readable: false, writable: false, ended: false },
-        in_ready_list: false,
+        filed: false,
         cookie: false,
-        scales_window: false,
+        scale: 0,
+        room: 0,
     };
 }
 
@@ -156,6 +161,18 @@ impl<'a> Slot<'a> {
         let mut set = SocketSet::new(managed::ManagedSlice::Owned(Default::default()));
         set.add(socket(rx, tx));
         Self { set: Some(set), ..Self::EMPTY }
+    }
+
+    /// The right edge of the window that was offered last, or a little before it.
+    pub(super) fn edge(&self) -> u32 {
+        self.sequence.expected.wrapping_add(u32::from(self.room) << self.scale)
+    }
+
+    /// Notes the right edge of the window that was offered last.
+    pub(super) fn set_edge(&mut self, edge: u32) {
+        let left = edge.wrapping_sub(self.sequence.expected);
+        let left = if left < 1 << 31 { left >> self.scale } else { 0 };
+        self.room = left.min(u32::from(u16::MAX)) as u16;
     }
 
     pub(super) fn socket(&self) -> Option<&tcp::Socket<'a>> {

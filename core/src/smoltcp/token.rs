@@ -1,6 +1,6 @@
 //! Devices and tokens around the real ones: one frame at a time on the way in, a look at each frame on the way out.
 
-use super::frame::{self, Frame, SYN};
+use super::frame::{self, FIN, Frame, SYN, Segment};
 use ::smoltcp::phy::{Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
 use ::smoltcp::time::Instant;
 
@@ -23,6 +23,8 @@ const LARGE: u32 = 536;
 /// Looks at what leaves for one connection.
 pub(super) struct Watch {
     pub(super) sequence: Sequence,
+    /// The first sequence number that the peer was not offered room for (the right edge of RCV.WND).
+    pub(super) edge: u32,
     /// Segments that left.
     pub(super) segments: u32,
     /// Frames that left and were not segments: a question for a neighbour's hardware address.
@@ -32,8 +34,8 @@ pub(super) struct Watch {
     /// The last segment that left was of a size that others usually follow.
     pub(super) large: bool,
     pub(super) link: usize,
-    /// Lower each offered window by one unit; see [`offer_one_unit_less`].
-    pub(super) trim_window: bool,
+    /// The window is offered in units of 2 to the power of this (RFC 7323). If not 0, one less is offered; see [`offer_one_unit_less`].
+    pub(super) scale: u8,
     /// Whether the TCP checksum has been computed when the frame is seen.
     pub(super) checksummed: bool,
 }
@@ -46,15 +48,54 @@ impl Watch {
         };
         self.segments += 1;
         self.sequence.expected = segment.ack;
+        self.edge = segment.ack.wrapping_add(u32::from(segment.window) << self.scale);
         self.large = segment.payload >= LARGE;
         // Retransmissions and keep-alives are behind what was sent before.
-        let end = segment.end();
+        let mut end = segment.end();
+        let ahead = end.wrapping_sub(self.sequence.next);
+        if self.ends_too_early(&segment, ahead) {
+            clear_fin(frame, segment.offset, self.checksummed);
+            end = end.wrapping_sub(1);
+        }
         if segment.flags & SYN != 0 || end.wrapping_sub(self.sequence.next) < 1 << 31 {
             self.sequence.next = end;
         }
-        if self.trim_window && segment.flags & SYN == 0 {
+        if self.scale > 0 && segment.flags & SYN == 0 {
             offer_one_unit_less(frame, segment.offset, self.checksummed);
         }
+    }
+}
+
+impl Watch {
+    /// Whether the segment repeats what was sent before and adds bytes and a FIN that were not.
+    ///
+    /// smoltcp's fast retransmission sends a whole segment whatever room the peer has, and a FIN behind it. A peer that takes the bytes for
+    /// which it has room, and the FIN at their end (as smoltcp does), loses the others. Without the FIN nothing is lost: it follows
+    /// when they are acknowledged, or with the next retransmission.
+    fn ends_too_early(&self, segment: &Segment, ahead: u32) -> bool {
+        let repeats = segment.seq.wrapping_sub(self.sequence.next) >= 1 << 31;
+        segment.flags & FIN != 0 && segment.payload > 0 && repeats && (1..1 << 31).contains(&ahead)
+    }
+}
+
+/// Clears the FIN flag.
+fn clear_fin(frame: &mut [u8], tcp: usize, checksummed: bool) {
+    if let Some(word) = frame.get_mut(tcp + 12..tcp + 14).and_then(<[u8]>::first_chunk_mut) {
+        let old = u16::from_be_bytes(*word);
+        let new = old & !u16::from(FIN);
+        *word = new.to_be_bytes();
+        if checksummed {
+            update_checksum(frame, tcp, old, new);
+        }
+    }
+}
+
+/// Corrects the checksum for a 16-bit word that has changed (RFC 1624, equation 3: HC' = ~(~HC + ~m + m')).
+fn update_checksum(frame: &mut [u8], tcp: usize, old: u16, new: u16) {
+    if let Some(field) = frame.get_mut(tcp + 16..tcp + 18).and_then(<[u8]>::first_chunk_mut) {
+        let sum = u32::from(!u16::from_be_bytes(*field)) + u32::from(!old) + u32::from(new);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        *field = (!(((sum & 0xffff) + (sum >> 16)) as u16)).to_be_bytes();
     }
 }
 
@@ -65,23 +106,13 @@ impl Watch {
 /// ends wait for ever. An edge that is always offered one unit short is never moved back behind what was offered (RFC 9293, section
 /// 3.8.6: a receiver should not shrink the window).
 fn offer_one_unit_less(frame: &mut [u8], tcp: usize, checksummed: bool) {
-    let Some(field) = frame.get_mut(tcp + 14..tcp + 18) else { return };
-    let window = u16::from_be_bytes([field[0], field[1]]);
-    if window == 0 {
-        return;
-    }
-    let lowered = (window - 1).to_be_bytes();
-    field[0] = lowered[0];
-    field[1] = lowered[1];
-    if checksummed {
-        // RFC 1624, equation 3: HC' = ~(~HC + ~m + m').
-        let checksum = u16::from_be_bytes([field[2], field[3]]);
-        let sum = u32::from(!checksum) + u32::from(!window) + u32::from(window - 1);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        let checksum = !(((sum & 0xffff) + (sum >> 16)) as u16);
-        let checksum = checksum.to_be_bytes();
-        field[2] = checksum[0];
-        field[3] = checksum[1];
+    if let Some(field) = frame.get_mut(tcp + 14..tcp + 16).and_then(<[u8]>::first_chunk_mut) {
+        let window = u16::from_be_bytes(*field);
+        let lowered = window.saturating_sub(1);
+        *field = lowered.to_be_bytes();
+        if checksummed {
+            update_checksum(frame, tcp, window, lowered);
+        }
     }
 }
 

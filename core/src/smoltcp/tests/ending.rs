@@ -130,3 +130,58 @@ fn a_lost_link_ends_every_connection_with_its_reason() {
     host.stack.close(connection).unwrap();
     assert_eq!(host.free(), 3);
 }
+
+#[test]
+fn a_fin_behind_bytes_for_which_there_is_no_room_does_not_end_the_stream() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let seq = host.open(5000);
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    let mut received = Vec::new();
+    // 512 octets have room; these are 600.
+    host.arrives(TcpRepr { payload: &[7; 600], ..fin(5000, seq) });
+    let mut buffer = [0; 600];
+    while let Received::Data(count) = host.stack.recv(connection, &mut buffer).unwrap() {
+        received.extend_from_slice(&buffer[..count]);
+    }
+    assert_eq!(host.stack.recv(connection, &mut buffer), Ok(Received::WouldBlock));
+    // What a peer sends that keeps to the window.
+    let rest = 600 - received.len();
+    let next = TcpSeqNumber(1001 + received.len() as i32);
+    for (seq_number, payload) in
+        [(next, &[7; 600][..rest.min(500)]), (next + rest.min(500), &[7; 600][..rest - rest.min(500)])]
+    {
+        let segment = TcpRepr { seq_number, payload, ..data(5000, b"") };
+        host.arrives(TcpRepr { ack_number: Some(seq), ..segment });
+        while let Ok(Received::Data(count)) = host.stack.recv(connection, &mut buffer) {
+            received.extend_from_slice(&buffer[..count]);
+        }
+    }
+    host.arrives(TcpRepr { seq_number: TcpSeqNumber(1601), ..fin(5000, seq) });
+    assert_eq!(host.stack.recv(connection, &mut buffer), Ok(Received::EndOfStream));
+    assert_eq!(received, [7; 600]);
+}
+
+#[test]
+fn a_fast_retransmission_does_not_put_a_fin_behind_new_bytes() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let seq = host.open(5000);
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    // The peer has room for 10 octets, and keeps acknowledging none of them.
+    let ack = TcpRepr { ack_number: Some(seq), window_len: 10, ..data(5000, b"") };
+    host.arrives(ack);
+    host.stack.send(connection, &[7; 30]).unwrap();
+    host.stack.shutdown(connection).unwrap();
+    host.settle();
+    let sent: Vec<_> = host.answers().iter().map(|answer| (answer.seq, answer.payload)).collect();
+    assert_eq!(sent, [(seq, 10)]);
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.extend(host.arrives(ack));
+    }
+    let [Answer { seq: repeated, payload: 30, control, .. }] = answers[..] else { panic!("{answers:?}") };
+    assert_eq!((repeated, control), (seq, TcpControl::None));
+}
