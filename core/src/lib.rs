@@ -58,6 +58,7 @@
 pub mod client;
 pub mod codec;
 pub mod connection;
+mod log;
 #[cfg(feature = "embedded-nal")]
 pub mod nal;
 pub mod server;
@@ -67,3 +68,12 @@ pub mod smoltcp;
 pub mod stack;
 pub mod storage;
 pub mod time;
+
+/// Core's own memory for a connection: a slot of the backend, beside the set with smoltcp's socket in it, and one of a server.
+#[cfg(feature = "smoltcp")]
+const _: () = {
+    type Handle = smoltcp::ConnectionHandle;
+    let backend = size_of::<smoltcp::Slot<'_>>() - size_of::<::smoltcp::iface::SocketSet<'_>>();
+    let server = size_of::<storage::SlabSlot<connection::Connection<Handle>>>();
+    assert!(backend + server <= 200);
+};

@@ -5,6 +5,7 @@ use super::flow::Flow;
 use super::frame::{ACK, FIN, SYN, Segment};
 use super::isn::{self, Proof};
 use super::slot::{End, Life, Limit, Slot};
+use crate::log::debug;
 use crate::stack::Backpressure;
 use crate::time::Duration;
 use ::smoltcp::socket::tcp::{self, State};
@@ -53,6 +54,7 @@ impl Engine<'_> {
             Belief::Taken => Arrival::For(index),
             Belief::Challenged => {
                 self.stats.challenges += 1;
+                debug!("{} is challenged: its segment proves nothing", segment.flow.remote_addr());
                 Arrival::Challenge(index)
             }
             Belief::Dropped => {
@@ -145,6 +147,7 @@ impl Engine<'_> {
         if let Some(slot) = self.slots.get_mut(usize::from(index)) {
             slot.cookie = cookie;
         }
+        debug!("{} opens a connection to port {}", segment.flow.remote_addr(), segment.flow.local_port);
         Arrival::Opens { index, isn, cookie }
     }
 
@@ -165,10 +168,12 @@ impl Engine<'_> {
         match self.listeners.get(usize::from(listener)).map(|listener| listener.backpressure) {
             Some(Backpressure::Refuse) => {
                 self.stats.syns_refused += 1;
+                debug!("a newcomer is refused: no room");
                 Arrival::ForNobody
             }
             Some(Backpressure::Defer) | None => {
                 self.stats.syns_deferred += 1;
+                debug!("a newcomer is left to try again: no room");
                 Arrival::Dropped
             }
         }

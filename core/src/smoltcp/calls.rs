@@ -6,6 +6,7 @@ use super::engine::Engine;
 use super::flow::{Address, Flow};
 use super::listener::ListenerState;
 use super::slot::{End, Life, Limit, Slot, Work};
+use crate::log::debug;
 use crate::stack::{
     Capabilities, ConnectOptions, ErrorKind, ListenOptions, Readiness, Ready, Received, Sent, Status, Tag,
     TcpStack,
@@ -213,6 +214,7 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
         let slot = engine.slots.get_mut(usize::from(index)).ok_or(ErrorKind::NoSlot)?;
         let socket = slot.socket_mut().ok_or(ErrorKind::NoSlot)?;
         socket.connect(opening.context(), to, from).map_err(|_| ErrorKind::InvalidState)?;
+        debug!("connecting to {remote} from port {}", flow.local_port);
         engine.occupy(index, flow, Life::Owned { listener: None });
         engine.set_limit(index, options.timeout.map_or(Limit::NEVER, Limit::after));
         engine.set_work(index, Work::Dirty);

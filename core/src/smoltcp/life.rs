@@ -5,6 +5,7 @@ use super::flow::Flow;
 use super::listener::{ListenerSlot, ListenerState};
 use super::slot::{End, Life, Limit, Slot, Snapshot, Work, end_of};
 use super::token::Sequence;
+use crate::log::debug;
 use crate::stack::{ErrorKind, Readiness, Tag};
 use crate::time::{Duration, Instant, earliest};
 use ::smoltcp::socket::tcp;
@@ -15,6 +16,9 @@ impl Engine<'_> {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
         let ended = if slot.end.is_none() { end_of(before.state, after.state, reset) } else { None };
         slot.end = slot.end.or(ended);
+        if let Some(end) = ended {
+            debug!("the connection with {} ended: {end:?}", slot.flow.remote_addr());
+        }
         match slot.life {
             Life::Free => {}
             Life::HalfOpen { listener } => self.settle_half_open(index, listener, after.state),
@@ -118,6 +122,7 @@ impl Engine<'_> {
     fn limit_reached(&mut self, index: u16) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
         slot.limit = Limit::NEVER;
+        debug!("the time of {} is up ({:?})", slot.flow.remote_addr(), slot.life);
         match slot.life {
             Life::Free => {}
             Life::HalfOpen { .. } => {

@@ -137,13 +137,6 @@ impl Slot<'_> {
     };
 }
 
-/// Core's own memory for a connection is a slot here, beside the set with smoltcp's socket in it, and one in a server.
-const _: () = {
-    let server =
-        size_of::<crate::storage::SlabSlot<crate::connection::Connection<super::ConnectionHandle>>>();
-    assert!(size_of::<Slot<'_>>() - size_of::<SocketSet<'_>>() + server <= 200);
-};
-
 impl<'a> Slot<'a> {
     pub(super) fn equip(
         &mut self,
