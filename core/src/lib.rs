@@ -53,6 +53,7 @@
 //! - Every wait ends: all [`Deadlines`](connection::Deadlines) but one are finite unless they are switched off.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
+#![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
 #![deny(missing_docs)]
 
 pub mod client;

@@ -1,7 +1,8 @@
 //! Counts what the code under test allocates: nothing is what it should.
 
+use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::System;
 
 thread_local! {
     static WATCHED: Cell<bool> = const { Cell::new(false) };

@@ -122,10 +122,9 @@ impl TalkServer {
         } else if self.server.is_drained()
             && self.server.local_addr(stack).is_err()
             && !self.drains.is_empty()
+            && let Err(error) = self.server.listen(stack, self.addr)
         {
-            if let Err(error) = self.server.listen(stack, self.addr) {
-                self.ledger.fail(format!("a drained server cannot listen again: {error}"));
-            }
+            self.ledger.fail(format!("a drained server cannot listen again: {error}"));
         }
     }
 }

@@ -84,7 +84,7 @@ impl fmt::Display for Tape {
                 Direction::Up => "sends   ",
             };
             let text = PrettyPrinter::<EthernetFrame<&[u8]>>::new("", octets).to_string();
-            writeln!(f, "{at} host {host} {direction} {}", text.replace('\n', "").replace('\\', ""))?;
+            writeln!(f, "{at} host {host} {direction} {}", text.replace(['\n', '\\'], ""))?;
         }
         Ok(())
     }

@@ -9,10 +9,11 @@ use super::plan::{Limits, PATIENCE, Plan};
 use super::world::{World, WorldOptions};
 use core::fmt::{self, Display};
 use core::ops::Range;
+use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use socklet::connection::Transitions;
 use socklet::time::{Duration, Instant};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::sync::{Mutex, Once};
 use std::thread;
 

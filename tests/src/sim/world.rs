@@ -244,7 +244,7 @@ impl World {
             }
             self.steps += 1;
             self.notice_idle_work()?;
-            if self.steps % AUDIT == 0 {
+            if self.steps.is_multiple_of(AUDIT) {
                 self.audit()?;
             }
             if let Some(failure) = self.ledger.failure() {

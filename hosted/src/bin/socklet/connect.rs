@@ -3,7 +3,9 @@
 use crate::args::{ConnectArgs, StackKind};
 use crate::failure::Failure;
 use crate::stacks;
+use core::cell::RefCell;
 use core::net::SocketAddr;
+use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use socklet::client::{Backoff, Client, ClientConfig, Event};
@@ -13,12 +15,11 @@ use socklet_hosted::driver::{Driver, Wait, Waker};
 use socklet_hosted::os::OsOptions;
 use socklet_hosted::service::{Feed, Pipe};
 use socklet_hosted::text::{Decoder, Encoding};
-use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::ToSocketAddrs;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, atomic::AtomicBool};
 use std::thread::{self, JoinHandle};
 
 /// How long the peer may take to close after Ctrl-C.

@@ -1,8 +1,8 @@
 //! A simulated cable: an Ethernet link in memory.
 
+use core::cell::RefCell;
 use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
