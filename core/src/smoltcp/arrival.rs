@@ -2,7 +2,7 @@
 
 use super::engine::Engine;
 use super::flow::Flow;
-use super::frame::{ACK, FIN, SYN, Segment};
+use super::frame::{ACK, FIN, RST, SYN, Segment};
 use super::isn::{self, Proof};
 use super::slot::{End, Life, Limit, Slot};
 use crate::log::debug;
@@ -118,7 +118,7 @@ impl Engine<'_> {
     /// A segment whose flow has no slot.
     fn stranger(&mut self, segment: &Segment) -> Arrival {
         let Flow { local, remote, .. } = segment.flow;
-        if !remote.is_unicast() || self.is_own(remote.ip()) || !self.is_own(local.ip()) {
+        if !self.is_peer(remote) || self.is_own(remote.ip()) || !self.is_own(local.ip()) {
             self.stats.frames_dropped += 1;
             return Arrival::Dropped;
         }
@@ -127,6 +127,10 @@ impl Engine<'_> {
             self.newcomer(listener, segment)
         } else if self.now < self.cookies_until && segment.flags & ACK != 0 && !segment.is_reset() {
             self.returning(listener, segment)
+        } else if segment.flags & (ACK | RST) == 0 {
+            // RFC 9293, section 3.10.7.2: neither a reset, nor an acknowledgement, nor a SYN.
+            self.stats.frames_dropped += 1;
+            Arrival::Dropped
         } else {
             Arrival::ForNobody
         }

@@ -66,7 +66,7 @@ impl<'a> Engine<'a> {
     fn outgoing_flow(&mut self, remote: SocketAddr, options: &ConnectOptions) -> Result<Flow, ErrorKind> {
         let peer = address(remote.ip()).ok_or(ErrorKind::Unsupported)?;
         let remote_addr = Address::from(remote.ip());
-        if remote.port() == 0 || !remote_addr.is_unicast() {
+        if remote.port() == 0 || !self.is_peer(remote_addr) {
             return Err(ErrorKind::InvalidState);
         }
         let local: IpAddr = match options.local_addr {

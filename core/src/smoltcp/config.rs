@@ -63,6 +63,6 @@ pub struct Stats {
     pub cookies_returned: u64,
     /// Segments that were answered with a challenge ACK instead of being believed (RFC 5961).
     pub challenges: u64,
-    /// Frames dropped unseen: fragments, and segments from or to addresses that no connection can have.
+    /// Frames dropped unseen: fragments, segments from or to addresses that no connection can have, broken SYNs and resets.
     pub frames_dropped: u64,
 }

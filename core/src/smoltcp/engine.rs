@@ -3,7 +3,7 @@
 use super::arrival::Arrival;
 use super::config::{Config, Stats};
 use super::craft::{self, Says, craft};
-use super::flow::FlowTable;
+use super::flow::{Address, FlowTable};
 use super::frame::{self, Frame, Segment};
 use super::isn::{Nowhere, SequenceNumbers};
 use super::listener::ListenerSlot;
@@ -15,6 +15,8 @@ use crate::time::{Duration, Instant};
 use ::smoltcp::iface::{Interface, PollResult, SocketSet};
 use ::smoltcp::phy::{Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
 use ::smoltcp::socket::tcp;
+use ::smoltcp::wire::IpCidr;
+use core::net::IpAddr;
 
 /// Segments that one connection sends in one poll at most; then the others have their turn.
 const BURST: usize = 64;
@@ -150,6 +152,11 @@ impl<'a> Engine<'a> {
         match frame::parse(frame, self.link) {
             Frame::Segment(segment) => {
                 self.finish_run();
+                // These can cost another connection its slot: not without a look at the checksums.
+                if segment.flags & (frame::SYN | frame::RST) != 0 && !self.is_genuine(&segment, frame) {
+                    self.stats.frames_dropped += 1;
+                    return;
+                }
                 match self.arrival(&segment) {
                     Arrival::For(index) => self.take(index, key, &segment, frame, meta, answer),
                     Arrival::Challenge(index) => self.challenge(index, &segment, frame, meta, answer),
@@ -251,9 +258,6 @@ impl<'a> Engine<'a> {
     fn open_by_cookie(&mut self, index: u16, isn: u32, segment: &Segment, frame: &[u8]) {
         let mss = Some(super::isn::rounded_mss(segment.mss));
         let says = Says { flags: frame::SYN, seq: segment.seq, ack: 0, mss };
-        if !self.is_genuine(segment, frame) {
-            return self.release(index);
-        }
         let Some((syn, length)) = craft(frame, self.link, segment, &says) else { return self.release(index) };
         self.open(index, isn, segment, syn.get(..length).unwrap_or(&[]));
         self.answer_now = Some(index);
@@ -287,9 +291,6 @@ impl<'a> Engine<'a> {
         // smoltcp answers so to an acknowledgement of what was never sent.
         let ack = slot.sequence.next.wrapping_add(0x6000_0000);
         let says = Says { flags: frame::ACK, seq: slot.sequence.expected, ack, mss: None };
-        if !self.is_genuine(segment, frame) {
-            return;
-        }
         let Some((bytes, length)) = craft(frame, self.link, segment, &says) else { return };
         let plain = Segment { flags: frame::ACK, ..*segment };
         self.take(index, None, &plain, bytes.get(..length).unwrap_or(&[]), meta, answer);
@@ -400,7 +401,18 @@ impl<'a> Engine<'a> {
         self.release(index);
     }
 
-    pub(super) fn is_own(&self, ip: core::net::IpAddr) -> bool {
+    pub(super) fn is_own(&self, ip: IpAddr) -> bool {
         super::address(ip).is_some_and(|ip| self.iface.has_ip_addr(ip))
+    }
+    /// Whether an address can be a peer's: unicast, and not the broadcast address of an own network (RFC 1122, section 4.2.3.10).
+    pub(super) fn is_peer(&self, addr: Address) -> bool {
+        let is_broadcast = |cidr: &IpCidr| match cidr {
+            IpCidr::Ipv4(cidr) => {
+                cidr.broadcast().is_some_and(|broadcast| addr == IpAddr::V4(broadcast).into())
+            }
+            #[cfg(feature = "ipv6")]
+            IpCidr::Ipv6(_) => false,
+        };
+        addr.is_unicast() && !self.iface.ip_addrs().iter().any(is_broadcast)
     }
 }

@@ -82,6 +82,35 @@ fn a_challenge_is_not_sent_for_a_broken_segment() {
 }
 
 #[test]
+fn a_broken_syn_takes_nothing_from_anyone() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let synack = host.arrives(syn(5000))[0];
+    host.pass(Duration::from_secs(1));
+    host.answers();
+    // One would start the half-open connection anew, the other would take its slot.
+    for other in [TcpRepr { seq_number: Seq(9000), ..syn(5000) }, syn(5001)] {
+        let mut broken = frame(PEER, other);
+        broken[14 + 20 + 16] ^= 1;
+        host.stack.device.rx.push_back(broken);
+        host.settle();
+        assert_eq!(host.answers(), []);
+    }
+    host.arrives(TcpRepr { ack_number: Some(synack.seq + 1), ..data(5000, b"") });
+    assert_eq!((host.stack.stats().half_open_dropped, host.free()), (0, 0));
+    assert_eq!(host.stack.stats().frames_dropped, 2);
+}
+
+#[test]
+fn a_listener_does_not_answer_a_segment_without_syn_and_ack() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    assert_eq!(host.arrives(TcpRepr { ack_number: None, ..data(5000, b"text") }), []);
+}
+
+#[test]
 fn a_restarted_peer_that_uses_its_port_again_gets_in() {
     let mut storage = Storage::<2, 512, 512>::new();
     let mut host = Host::new(&mut storage);
