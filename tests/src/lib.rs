@@ -18,6 +18,7 @@
 pub mod behaviours;
 pub mod cable;
 mod host;
+pub mod hostile;
 pub mod ideal;
 mod pattern;
 mod run;
