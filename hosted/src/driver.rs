@@ -76,8 +76,11 @@ impl Wait for crate::os::OsStack {
         self.registry().register(&mut mio::unix::SourceFd(&raw), Self::FREE_TOKENS, mio::Interest::READABLE)
     }
 
-    fn wait(&mut self, _wake: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
-        Self::wait(self, timeout)?;
+    fn wait(&mut self, wake: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+        // Events are edges, and the last poll may have taken that of `wake`.
+        if !wait_on(wake, wake, Some(Duration::ZERO))? {
+            Self::wait(self, timeout)?;
+        }
         Ok(true)
     }
 }
