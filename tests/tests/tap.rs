@@ -10,6 +10,10 @@ use libtest_mimic::{Arguments, Trial};
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
+use socklet::server::{Server, ServerConfig, ServerSlot};
+use socklet::service::{Echo, Serve};
+use socklet::smoltcp::{Config as StackConfig, Memory, SmoltcpStack};
+use socklet_hosted::driver::{Driver, Stopper};
 use socklet_hosted::sandbox::{STACK_MAC, Sandbox};
 use socklet_hosted::tap::{Mode, Options, Stats, Tap};
 use std::io::{Read, Write};
@@ -35,6 +39,7 @@ fn main() {
             }
         }
     }
+    trials.push(trial("both_directions_full_with_scaled_windows_never_wait_for_ever", scaled_windows));
     trials.push(trial("a_frame_that_the_kernel_refuses_is_counted", link_down));
     trials.push(trial("several_queues_share_one_name", multi_queue));
     trials.push(trial("a_wrong_checksum_is_dropped_and_counted", wrong_checksum));
@@ -120,6 +125,61 @@ fn pattern(offset: usize) -> u8 {
     (offset.wrapping_mul(0x9e37_79b9) >> 13) as u8
 }
 
+/// Sends a stream, and receives the same at the same time.
+fn exchange(mut receiver: TcpStream, len: usize) {
+    let mut sender = receiver.try_clone().unwrap();
+    let sending = thread::spawn(move || {
+        let bytes: Vec<u8> = (0..len).map(pattern).collect();
+        sender.write_all(&bytes).unwrap();
+        sender.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut buffer = vec![0; 1 << 18];
+    let mut received = 0;
+    loop {
+        let count =
+            receiver.read(&mut buffer).unwrap_or_else(|error| panic!("{error} after {received} bytes"));
+        if count == 0 {
+            break;
+        }
+        let wrong = buffer[..count].iter().zip(received..).position(|(&byte, at)| byte != pattern(at));
+        assert_eq!(wrong, None, "after {received} bytes");
+        received += count;
+    }
+    assert_eq!(received, len);
+    sending.join().unwrap();
+}
+
+/// Without the cure in the backend (`offer_one_unit_less`) both ends soon wait for ever: the read times out.
+fn scaled_windows() {
+    const BUFFER: usize = 1 << 20;
+    type Stack = SmoltcpStack<'static, Tap>;
+    let sandbox = Sandbox::new().unwrap();
+    let tap = sandbox.open_tap(&Options::tap("socklet0")).unwrap();
+    let network = *sandbox.network();
+    let config = StackConfig::new(EthernetAddress(STACK_MAC).into(), 7);
+    let mut stack = SmoltcpStack::new(tap, config, Memory::allocate(1, BUFFER, BUFFER, 1)).unwrap();
+    stack.add_address(network.stack_v4.into(), network.prefix_v4).unwrap();
+    let mut server = Server::new(vec![ServerSlot::<Stack>::EMPTY], ServerConfig::default());
+    server.listen(&mut stack, ([0, 0, 0, 0], 7).into()).unwrap();
+    let mut driver = Driver::new().unwrap();
+    let stopper = driver.stopper().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || driver.run(&mut stack, &mut Serve::new(server, Echo)).unwrap());
+        let _stop = CutOnDrop(stopper);
+        exchange(connect(&sandbox, network.stack_v4.into()), 2 * STREAM_LEN);
+    });
+}
+
+/// Ends a driver also when an assertion fails.
+struct CutOnDrop(Stopper);
+
+impl Drop for CutOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+        self.0.stop();
+    }
+}
+
 fn echo(mode: Mode, offload: bool, ipv6: bool) {
     let sandbox = Sandbox::new().unwrap();
     let options = Options { mode, offload, ..Options::tap("socklet0") };
@@ -131,25 +191,7 @@ fn echo(mode: Mode, offload: bool, ipv6: bool) {
         let server = scope.spawn(|| serve_echo(tap, &sandbox, &stop));
         let stop = StopOnDrop(&stop);
         let address = if ipv6 { network.stack_v6.into() } else { network.stack_v4.into() };
-        let mut receiver = connect(&sandbox, address);
-        let mut sender = receiver.try_clone().unwrap();
-        scope.spawn(move || {
-            let bytes: Vec<u8> = (0..STREAM_LEN).map(pattern).collect();
-            sender.write_all(&bytes).unwrap();
-            sender.shutdown(Shutdown::Write).unwrap();
-        });
-        let mut buffer = vec![0; 1 << 18];
-        let mut received = 0;
-        loop {
-            let len = receiver.read(&mut buffer).unwrap();
-            if len == 0 {
-                break;
-            }
-            let wrong = buffer[..len].iter().zip(received..).position(|(&byte, at)| byte != pattern(at));
-            assert_eq!(wrong, None, "after {received} bytes");
-            received += len;
-        }
-        assert_eq!(received, STREAM_LEN);
+        exchange(connect(&sandbox, address), STREAM_LEN);
         drop(stop);
         server.join().unwrap()
     });
