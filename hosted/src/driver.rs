@@ -282,9 +282,10 @@ impl Driver {
             let may_sleep = deadline.is_none_or(|deadline| now < deadline);
             let woken = if may_sleep && busy_until <= now {
                 busy_rounds = 0;
-                let timeout = deadline.map(|deadline| deadline.since(self.now()));
-                let woken = stack.wait(self.wake.as_fd(), timeout)?;
-                busy_until = self.now() + self.spin;
+                let woken = stack.wait(self.wake.as_fd(), deadline.map(|deadline| deadline.since(now)))?;
+                if !self.spin.is_zero() {
+                    busy_until = self.now() + self.spin;
+                }
                 woken
             } else {
                 busy_rounds += 1;

@@ -159,6 +159,11 @@ impl<'a, S: TcpStack> Server<'a, S> {
         stack.unsent(self.get(id)?.handle()).map_err(Error::Stack)
     }
 
+    /// The stack's own name for it, for what only that stack can say or do.
+    pub fn handle(&self, id: Id) -> Option<S::Connection> {
+        Some(self.slots.get(id)?.handle())
+    }
+
     /// How far its life has come.
     pub fn state(&self, id: Id) -> Option<State> {
         Some(self.slots.get(id)?.state())

@@ -32,7 +32,7 @@ pub struct ListenerHandle {
 
 impl<'a> Engine<'a> {
     /// The slot that a handle names, if its connection is still the caller's.
-    fn owned(&self, handle: ConnectionHandle) -> Result<&Slot<'a>, ErrorKind> {
+    pub(super) fn owned(&self, handle: ConnectionHandle) -> Result<&Slot<'a>, ErrorKind> {
         let slot = self.slots.get(usize::from(handle.index)).ok_or(ErrorKind::StaleHandle)?;
         match slot.life {
             Life::Owned { .. } if slot.generation == handle.generation => Ok(slot),
@@ -310,7 +310,7 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
     fn close(&mut self, connection: ConnectionHandle) -> Result<(), ErrorKind> {
         let index = connection.index;
         let slot = self.engine.owned_mut(connection)?;
-        let (ended, filed) = (slot.end, slot.filed);
+        let (ended, filed) = (slot.end, slot.chain.is_filed());
         let Some(socket) = slot.socket_mut() else { return Err(ErrorKind::StaleHandle) };
         let state = socket.state();
         socket.close();

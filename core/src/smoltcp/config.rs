@@ -38,31 +38,3 @@ impl Config {
         }
     }
 }
-
-/// What the backend has counted since it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Frames received, of all kinds.
-    pub frames_received: u64,
-    /// TCP segments sent by connections.
-    pub segments_sent: u64,
-    /// SYNs that took a slot.
-    pub syns_admitted: u64,
-    /// SYNs dropped for want of room, for the peer to try again.
-    pub syns_deferred: u64,
-    /// SYNs answered with a reset for want of room.
-    pub syns_refused: u64,
-    /// Half-open connections given up: at their deadline, or for a newcomer.
-    pub half_open_dropped: u64,
-    /// TIME-WAIT cut short for a newcomer.
-    pub time_waits_reclaimed: u64,
-    /// SYNs answered with a cookie, because they took the last room.
-    pub cookies_sent: u64,
-    /// Connections made again from the acknowledgement of a cookie.
-    pub cookies_returned: u64,
-    /// Segments that were answered with a challenge ACK instead of being believed (RFC 5961).
-    pub challenges: u64,
-    /// Frames dropped unseen: fragments, segments from or to addresses that no connection can have, broken SYNs and resets.
-    pub frames_dropped: u64,
-}

@@ -1,7 +1,7 @@
 //! The backend's core: frames to slots, slots to lists, lists to deadlines. No call here knows about handles.
 
 use super::arrival::Arrival;
-use super::config::{Config, Stats};
+use super::config::Config;
 use super::craft::{self, Says, craft};
 use super::flow::{Address, FlowTable};
 use super::frame::{self, Frame, Segment};
@@ -9,6 +9,7 @@ use super::isn::{Nowhere, SequenceNumbers};
 use super::listener::ListenerSlot;
 use super::ports::Ports;
 use super::slot::{LifeList, Slot, Snapshot, Work, WorkList};
+use super::stats::Stats;
 use super::token::{Egress, NoTx, OneFrame, Sequence, Watch, WatchedTx};
 use crate::storage::{Deadlines, List, ManagedSlice};
 use crate::time::{Duration, Instant};
@@ -168,7 +169,10 @@ impl<'a> Engine<'a> {
                         self.open_again(index, isn, mss, &segment, frame);
                         self.take(index, key, &segment, frame, meta, answer);
                     }
-                    Arrival::ForNobody => self.process_control(frame, meta, answer),
+                    Arrival::ForNobody => {
+                        self.stats.for_nobody = self.stats.for_nobody.wrapping_add(1);
+                        self.process_control(frame, meta, answer);
+                    }
                     Arrival::Dropped => {}
                 }
             }
@@ -218,6 +222,7 @@ impl<'a> Engine<'a> {
     #[inline]
     fn feed(&mut self, frame: &[u8], meta: PacketMeta, answer: impl TxToken) {
         let Some(run) = &mut self.run else { return };
+        self.stats.segments_received = self.stats.segments_received.wrapping_add(1);
         let Some(set) = self.slots.get_mut(usize::from(run.index)).and_then(|slot| slot.set.as_mut()) else {
             return;
         };
@@ -228,12 +233,16 @@ impl<'a> Engine<'a> {
     /// Draws the consequences of the run.
     fn finish_run(&mut self) {
         let Some(run) = self.run.take() else { return };
-        self.stats.segments_sent += u64::from(run.watch.segments);
+        if run.watch.segments > 0 {
+            self.stats.add(&run.watch);
+        }
         let Some(slot) = self.slots.get_mut(usize::from(run.index)) else { return };
         let Some(after) = slot.socket().map(Snapshot::of) else { return };
         slot.sequence.next = run.watch.sequence.next;
         slot.sequence.expected = run.expected.wrapping_add(after.advance(&run.before));
         slot.set_edge(run.watch.edge);
+        let octets = after.octets_since(&run.before);
+        self.stats.octets_received = self.stats.octets_received.wrapping_add(octets.into());
         self.set_work(run.index, Work::Dirty);
         self.settle(run.index, &run.before, &after, run.reset);
     }
@@ -323,7 +332,7 @@ impl<'a> Engine<'a> {
     fn run<D: Device>(&mut self, index: u16, device: &mut D) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
         slot.limit.start(self.now);
-        if !slot.filed {
+        if !slot.chain.is_filed() {
             // Its end has been told; smoltcp's timers have nothing to add.
             return self.set_timer(index, None);
         }
@@ -359,7 +368,12 @@ impl<'a> Engine<'a> {
         }
         slot.sequence = watch.sequence;
         slot.set_edge(watch.edge);
-        self.stats.segments_sent += u64::from(watch.segments);
+        if watch.repeated > 0 {
+            slot.retransmitted = slot.retransmitted.saturating_add(watch.repeated.min(0xff) as u8);
+        }
+        if watch.segments | watch.refused > 0 {
+            self.stats.add(&watch);
+        }
         if watch.refused > 0 {
             self.device_full = true;
             self.set_work(index, Work::Dirty);
@@ -380,6 +394,8 @@ impl<'a> Engine<'a> {
             sequence: slot.map_or(Sequence::NOTHING, |slot| slot.sequence),
             edge: slot.map_or(0, Slot::edge),
             segments: 0,
+            octets: 0,
+            repeated: 0,
             others: 0,
             refused: 0,
             large: false,
@@ -392,7 +408,7 @@ impl<'a> Engine<'a> {
     /// Resets a connection at once, and frees its slot.
     pub(super) fn reset<D: Device>(&mut self, index: u16, device: &mut D) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
-        if slot.filed {
+        if slot.chain.is_filed() {
             if let Some(socket) = slot.socket_mut() {
                 socket.abort();
             }

@@ -5,9 +5,13 @@
 
 use super::hash::Key;
 use super::slot::Slot;
+use crate::storage::MAX_SLOTS;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const NONE: u16 = u16::MAX;
+/// The link of a slot that the table does not have; no slot has this index either.
+const UNFILED: u16 = u16::MAX - 1;
+const _: () = assert!(MAX_SLOTS <= UNFILED as usize);
 
 /// An IP address in 16 octets; IPv4 as an IPv4-mapped one (RFC 4291, section 2.5.5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +113,12 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) const EMPTY: Self = Self { head: NONE, next: NONE };
+    pub(super) const EMPTY: Self = Self { head: NONE, next: UNFILED };
+
+    /// Whether the flow table has the slot.
+    pub(super) fn is_filed(&self) -> bool {
+        self.next != UNFILED
+    }
 }
 
 impl FlowTable {
@@ -144,17 +153,16 @@ impl FlowTable {
         };
         if let Some(slot) = slots.get_mut(usize::from(index)) {
             slot.chain.next = head;
-            slot.filed = true;
         }
     }
 
     /// Takes `index` out, if it is filed.
     pub(super) fn remove(&self, slots: &mut [Slot<'_>], index: u16) {
         let Some(slot) = slots.get_mut(usize::from(index)) else { return };
-        if !core::mem::take(&mut slot.filed) {
+        if !slot.chain.is_filed() {
             return;
         }
-        let (flow, next) = (slot.flow, core::mem::replace(&mut slot.chain.next, NONE));
+        let (flow, next) = (slot.flow, core::mem::replace(&mut slot.chain.next, UNFILED));
         let bucket = self.bucket(slots, &flow);
         let Some(head) = slots.get_mut(bucket).map(|slot| &mut slot.chain.head) else { return };
         if *head == index {

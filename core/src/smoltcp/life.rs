@@ -176,6 +176,7 @@ impl Engine<'_> {
         slot.end = None;
         slot.tag = Tag(0);
         slot.cookie = false;
+        slot.retransmitted = 0;
         let capacity = slot.socket().map_or(0, tcp::Socket::recv_capacity);
         slot.scale = (usize::BITS - capacity.leading_zeros()).saturating_sub(u16::BITS) as u8;
         slot.sequence = Sequence::NOTHING;

@@ -54,15 +54,17 @@ mod listener;
 mod memory;
 mod ports;
 mod slot;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod token;
 
 pub use calls::{ConnectionHandle, ListenerHandle};
-pub use config::{Config, Stats};
+pub use config::Config;
 pub use listener::ListenerSlot;
 pub use memory::{Memory, Storage};
 pub use slot::Slot;
+pub use stats::{ConnectionStats, Stats};
 
 use crate::stack::ErrorKind;
 use crate::storage::{Deadlines, List, MAX_SLOTS};
@@ -234,6 +236,22 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
     /// What the stack has counted.
     pub fn stats(&self) -> Stats {
         self.engine.stats
+    }
+
+    /// Where a connection stands.
+    ///
+    /// # Errors
+    /// `StaleHandle`.
+    pub fn connection_stats(&self, connection: ConnectionHandle) -> Result<ConnectionStats, ErrorKind> {
+        let slot = self.engine.owned(connection)?;
+        let socket = slot.socket().ok_or(ErrorKind::StaleHandle)?;
+        Ok(ConnectionStats {
+            receive_queue: socket.recv_queue(),
+            receive_capacity: socket.recv_capacity(),
+            send_queue: socket.send_queue(),
+            send_capacity: socket.send_capacity(),
+            retransmitted: slot.retransmitted,
+        })
     }
 
     /// Slots for connections: in all, and not in use.

@@ -102,14 +102,14 @@ pub struct Slot<'a> {
     pub(super) end: Option<End>,
     /// What its owner has not heard of; if anything, it is in the listener's list of those.
     pub(super) changed: Readiness,
-    /// Whether the flow table has it.
-    pub(super) filed: bool,
     /// Its initial sequence number is a cookie: half open, it can be forgotten and made again.
     pub(super) cookie: bool,
     /// Its window is offered in units of 2 to the power of this: not 0 if the receive buffer is larger than a window without scaling.
     pub(super) scale: u8,
     /// How much of the window that was offered last is left, in these units.
     room: u16,
+    /// Segments sent again, as far as it can count.
+    pub(super) retransmitted: u8,
 }
 
 impl Slot<'_> {
@@ -130,10 +130,10 @@ impl Slot<'_> {
         work: Work::None,
         end: None,
         changed: Readiness { readable: false, writable: false, ended: false },
-        filed: false,
         cookie: false,
         scale: 0,
         room: 0,
+        retransmitted: 0,
     };
 }
 
@@ -243,10 +243,14 @@ impl Snapshot {
         Self { state: socket.state(), received: socket.recv_queue(), queued: socket.send_queue() }
     }
 
+    /// Octets received since `before`.
+    pub(super) fn octets_since(&self, before: &Self) -> u32 {
+        self.received.saturating_sub(before.received) as u32
+    }
+
     /// How many sequence numbers of the peer were taken in since `before`: bytes, and its FIN.
     pub(super) fn advance(&self, before: &Self) -> u32 {
-        let bytes = self.received.saturating_sub(before.received) as u32;
-        bytes + u32::from(peer_has_closed(self.state) && !peer_has_closed(before.state))
+        self.octets_since(before) + u32::from(peer_has_closed(self.state) && !peer_has_closed(before.state))
     }
 
     /// What a service should look at, given what it was before.

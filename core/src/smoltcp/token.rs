@@ -25,8 +25,11 @@ pub(super) struct Watch {
     pub(super) sequence: Sequence,
     /// The first sequence number that the peer was not offered room for (the right edge of RCV.WND).
     pub(super) edge: u32,
-    /// Segments that left.
+    /// Segments that left, and octets of payload in them.
     pub(super) segments: u32,
+    pub(super) octets: u32,
+    /// Those of them that had left before.
+    pub(super) repeated: u32,
     /// Frames that left and were not segments: a question for a neighbour's hardware address.
     pub(super) others: u32,
     /// Transmissions that the device had no room for.
@@ -47,10 +50,16 @@ impl Watch {
             return;
         };
         self.segments += 1;
+        self.octets = self.octets.wrapping_add(segment.payload);
         self.sequence.expected = segment.ack;
         self.edge = segment.ack.wrapping_add(u32::from(segment.window) << self.scale);
         self.large = segment.payload >= LARGE;
         // Retransmissions and keep-alives are behind what was sent before.
+        let repeats = match segment.flags & SYN {
+            0 => segment.end() != segment.seq && segment.seq.wrapping_sub(self.sequence.next) >= 1 << 31,
+            _ => segment.end() == self.sequence.next,
+        };
+        self.repeated += u32::from(repeats);
         let mut end = segment.end();
         let ahead = end.wrapping_sub(self.sequence.next);
         if self.ends_too_early(&segment, ahead) {

@@ -54,6 +54,10 @@ pub struct Options {
     /// Whether to use offloads. Those that the kernel refuses are left out, with a warning in the log.
     pub offload: bool,
     /// Whether several [`Tap`]s may be open on the same name at once, each with the flows that the kernel gives it.
+    ///
+    /// The kernel sends a flow to the queue that last sent for it; a new one, or one that was silent for 3 s, by a hash over the number of
+    /// queues. So with a stack on each queue, open all before the first listens and close none before the last has ended: then no flow
+    /// ever moves. One that did would be reset by the stack that does not know it.
     pub multi_queue: bool,
 }
 

@@ -1,8 +1,8 @@
 //! Medians, ratios, and the limits that they are held against.
 
 use crate::setup::Peer;
+use core::fmt::{self, Write};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Metric {
@@ -100,7 +100,7 @@ pub(crate) fn markdown(figures: &Figures, peers: &[Peer], core: usize) -> String
     text
 }
 
-fn table(text: &mut String, figures: &Figures, peers: &[Peer]) -> std::fmt::Result {
+fn table(text: &mut String, figures: &Figures, peers: &[Peer]) -> fmt::Result {
     let others = || peers.iter().copied().filter(|peer| *peer != Peer::Socklet);
     let heads: Vec<&str> = peers.iter().map(|peer| peer.name()).collect();
     writeln!(text, "| | {} |", heads.join(" | "))?;

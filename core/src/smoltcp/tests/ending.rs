@@ -185,3 +185,24 @@ fn a_fast_retransmission_does_not_put_a_fin_behind_new_bytes() {
     let [Answer { seq: repeated, payload: 30, control, .. }] = answers[..] else { panic!("{answers:?}") };
     assert_eq!((repeated, control), (seq, TcpControl::None));
 }
+
+#[test]
+fn what_is_moved_and_what_is_sent_again_is_counted() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let seq = host.open(5000);
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    host.arrives(TcpRepr { ack_number: Some(seq), ..data(5000, b"hello") });
+    host.stack.send(connection, b"hi").unwrap();
+    host.settle();
+    let before = host.stack.stats();
+    assert_eq!((before.octets_received, before.octets_sent, before.retransmitted), (5, 2, 0));
+    host.pass(Duration::from_secs(2));
+    let (after, here) = (host.stack.stats(), host.stack.connection_stats(connection).unwrap());
+    assert_eq!(u64::from(here.retransmitted), after.retransmitted);
+    assert!(after.retransmitted > 0 && after.octets_sent > before.octets_sent);
+    assert_eq!((here.receive_queue, here.send_queue, here.send_capacity), (5, 2, 512));
+    host.arrives(TcpRepr { ack_number: Some(seq), ..data(6000, b"who?") });
+    assert_eq!(host.stack.stats().for_nobody, 1);
+}

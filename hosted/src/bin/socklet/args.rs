@@ -123,6 +123,15 @@ pub(crate) struct ServeArgs {
     /// This machine's address on --tap: the server's default route
     #[arg(long, value_name = "ADDR", requires = "tap")]
     pub(crate) gateway: Option<IpAddr>,
+    /// Threads, each with a queue of the TAP interface and a part of the connections
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: u16,
+    /// Do not sleep before nothing has happened for so long: quicker answers for a busy processor
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
+    pub(crate) spin: u64,
+    /// Print what was counted, every so often and at the end
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) stats: Option<Duration>,
     /// Write all frames of the TAP interface to this file, for Wireshark
     #[arg(long, value_name = "FILE")]
     pub(crate) pcap: Option<PathBuf>,

@@ -56,9 +56,23 @@ pub(crate) fn cannot_listen(address: SocketAddr, kind: ErrorKind, error: impl fm
 /// A private network, and smoltcp's end of the interface in it. To be called before any thread is started.
 #[cfg(target_os = "linux")]
 pub(crate) fn sandbox() -> Result<(Sandbox, Tap), sandbox::Error> {
-    let sandbox = Sandbox::new()?;
-    let tap = sandbox.open_tap(&tap::Options::tap("socklet0"))?;
+    let (sandbox, mut queues) = sandbox_with(1)?;
+    // There is one.
+    let tap = queues.remove(0);
     Ok((sandbox, tap))
+}
+
+/// The same with so many queues of the interface; several are a TUN's, for which nobody asks for hardware addresses: an answer would reach
+/// one queue only.
+#[cfg(target_os = "linux")]
+pub(crate) fn sandbox_with(queues: u16) -> Result<(Sandbox, Vec<Tap>), sandbox::Error> {
+    let sandbox = Sandbox::new()?;
+    let options = match queues {
+        1 => tap::Options::tap("socklet0"),
+        _ => tap::Options { multi_queue: true, ..tap::Options::tun("socklet0") },
+    };
+    let queues = (0..queues).map(|_| sandbox.open_tap(&options)).collect::<Result<_, _>>()?;
+    Ok((sandbox, queues))
 }
 
 /// smoltcp, the host of this number on its link, without an IP address.

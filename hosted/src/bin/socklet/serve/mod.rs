@@ -2,6 +2,7 @@
 
 mod places;
 mod report;
+mod stats;
 
 use crate::args::{ServeArgs, ServiceKind};
 use crate::failure::Failure;
@@ -9,14 +10,15 @@ use crate::stacks::cannot_listen;
 use core::net::SocketAddr;
 use report::Report;
 use socklet::connection::{Deadlines, Error};
-use socklet::server::{Server, ServerConfig, ServerSlot};
+use socklet::server::{Server, ServerConfig, ServerSlot, ServerStats};
 use socklet::service::{Chargen, Discard, Echo, Next, Observer, Protocol, Reply, Serve, Service};
 use socklet::stack::{Backpressure, ListenOptions, StackError, TcpStack};
 use socklet::storage::Id;
-use socklet::time::{Duration, Instant};
+use socklet::time::{Duration, Instant, earliest};
 use socklet_hosted::driver::{Driver, End, Wait};
 use socklet_hosted::service::{Chat, ChatLimits};
-use std::rc::Rc;
+use stats::{Counted, Periodic};
+use std::sync::Arc;
 
 pub(crate) use places::run;
 
@@ -26,9 +28,10 @@ const GRACE: Duration = Duration::from_secs(5);
 const HOLDBACK: usize = 4096;
 
 /// The client's own address, for the one that the stack sees.
-type TrueAddress = Rc<dyn Fn(SocketAddr) -> SocketAddr>;
+type TrueAddress = Arc<dyn Fn(SocketAddr) -> SocketAddr + Send + Sync>;
 
 /// Where a stack listens, and where that is reached.
+#[derive(Clone)]
 struct Place {
     bind: SocketAddr,
     /// `None`: where the stack listens.
@@ -36,14 +39,55 @@ struct Place {
     /// In words.
     stack: &'static str,
     true_address: TrueAddress,
+    /// Which of several servers it is, counted from 0.
+    worker: u16,
+}
+
+/// Serves on any stack until Ctrl-C, and sums up.
+fn serve<S: Counted + Wait>(stack: &mut S, place: Place, args: &ServeArgs) -> Result<End, Failure> {
+    work(stack, place, args).map(|served| sum_up([served]))
+}
+
+/// What one server did.
+struct Served {
+    end: End,
+    report: Report,
+    accepted: ServerStats,
+    /// What `--stats` prints at the end.
+    stats: Vec<String>,
+}
+
+/// The summary of servers that worked side by side, and how they ended.
+fn sum_up(served: impl IntoIterator<Item = Served>) -> End {
+    let mut served = served.into_iter();
+    let Some(mut all) = served.next() else { return End::Drained };
+    all.print_stats();
+    for mut other in served {
+        other.print_stats();
+        all.accepted.accepted += other.accepted.accepted;
+        all.accepted.accept_errors += other.accepted.accept_errors;
+        all.accepted.accept_error = all.accepted.accept_error.or(other.accepted.accept_error);
+        all.report.add(other.report);
+        if other.end != End::Drained {
+            all.end = other.end;
+        }
+    }
+    all.report.summary(&all.accepted);
+    all.end
+}
+
+impl Served {
+    fn print_stats(&mut self) {
+        self.report.stats(&self.stats);
+    }
 }
 
 /// Serves on any stack until Ctrl-C.
-fn serve<S: TcpStack + Wait>(stack: &mut S, place: Place, args: &ServeArgs) -> Result<End, Failure> {
-    let slots: Vec<ServerSlot<S>> = (0..args.connections).map(|_| ServerSlot::<S>::EMPTY).collect();
+fn work<S: Counted + Wait>(stack: &mut S, place: Place, args: &ServeArgs) -> Result<Served, Failure> {
+    let slots: Vec<ServerSlot<S>> = (0..args.share()).map(|_| ServerSlot::<S>::EMPTY).collect();
     let mut server = Server::new(slots, config(args));
     if !stack.capabilities().zero_copy {
-        server = server.with_holdback(vec![0; HOLDBACK * usize::from(args.connections)]);
+        server = server.with_holdback(vec![0; HOLDBACK * args.share()]);
     }
     server.listen(stack, place.bind).map_err(|error| cannot_listen(place.bind, error.kind(), &error))?;
     let address = match place.reached_at {
@@ -51,18 +95,25 @@ fn serve<S: TcpStack + Wait>(stack: &mut S, place: Place, args: &ServeArgs) -> R
         None => server.local_addr(stack).unwrap_or(place.bind),
     };
     let protocol = Chosen::new(args, &place.true_address)?;
-    let mut report = Report::new(args, place.true_address);
+    let mut report = Report::new(args, place.true_address, place.worker);
     let mut driver = Driver::new()
-        .and_then(|mut driver| driver.stop_on_signals().map(|()| driver.with_grace(GRACE)))
+        .and_then(|mut driver| driver.stop_on_signals().map(|()| driver))
+        .map(|driver| driver.with_grace(GRACE).with_spin(Duration::from_micros(args.spin)))
         .map_err(|error| {
             Failure::failed(format_args!("the loop cannot start ({error}): raise `ulimit -n`"))
         })?;
     let service = args.service_name();
-    report.line(format_args!("listening on {address} ({service} on {}); Ctrl-C ends it", place.stack));
-    let mut serving = Serving(Serve::new(server, protocol).observed_by(report));
-    let end = driver.run_until(stack, &mut serving, |_, serving, _| serving.0.observer.is_closed());
-    serving.0.observer.summary(&serving.0.server.stats());
-    end.map_err(|error| Failure::failed(format_args!("the system refuses to wait for clients ({error})")))
+    if place.worker == 0 {
+        report.line(format_args!("listening on {address} ({service} on {}); Ctrl-C ends it", place.stack));
+    }
+    let serve = Serve::new(server, protocol).observed_by(report);
+    let mut serving = Serving { serve, stats: Periodic::new(args.stats) };
+    let end = driver.run_until(stack, &mut serving, |_, serving, _| serving.serve.observer.is_closed());
+    let end = end
+        .map_err(|error| Failure::failed(format_args!("the system refuses to wait for clients ({error})")))?;
+    let Serve { server, observer: report, .. } = serving.serve;
+    let stats = args.stats.map_or_else(Vec::new, |_| stats::lines(&server, stack));
+    Ok(Served { end, report, accepted: server.stats(), stats })
 }
 
 fn config(args: &ServeArgs) -> ServerConfig {
@@ -73,21 +124,28 @@ fn config(args: &ServeArgs) -> ServerConfig {
     ServerConfig::DEFAULT.with_listen(listen).with_deadlines(deadlines)
 }
 
-/// Tells when it is asked to stop.
-struct Serving<'a, S: TcpStack>(Serve<'a, S, Chosen, Report>);
+/// Tells when it is asked to stop, and what was counted.
+struct Serving<'a, S: TcpStack> {
+    serve: Serve<'a, S, Chosen, Report>,
+    stats: Periodic,
+}
 
-impl<S: TcpStack> Service<S> for Serving<'_, S> {
+impl<S: Counted> Service<S> for Serving<'_, S> {
     fn poll(&mut self, stack: &mut S, now: Instant) -> Option<Instant> {
-        self.0.poll(stack, now)
+        let (due, next) = self.stats.due(now);
+        if due {
+            self.serve.observer.stats(&stats::lines(&self.serve.server, stack));
+        }
+        earliest(next, self.serve.poll(stack, now))
     }
 
     fn drain(&mut self, stack: &mut S, now: Instant, grace: Duration) {
-        self.0.observer.stopping(self.0.server.len(), grace);
-        self.0.drain(stack, now, grace);
+        self.serve.observer.stopping(self.serve.server.len(), grace);
+        self.serve.drain(stack, now, grace);
     }
 
     fn is_drained(&self) -> bool {
-        self.0.is_drained()
+        self.serve.is_drained()
     }
 }
 
@@ -112,7 +170,7 @@ impl Chosen {
                 Self::Reply(Reply::new(text.into_owned()))
             }
             ServiceKind::Chat => {
-                let true_address = Rc::clone(true_address);
+                let true_address = Arc::clone(true_address);
                 Self::Chat(Chat::new(ChatLimits::default(), move |seen| true_address(seen)))
             }
         })

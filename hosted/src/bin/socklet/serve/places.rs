@@ -1,12 +1,12 @@
 //! Where each stack listens.
 
-use super::{Place, serve};
-use crate::args::{ServeArgs, StackKind};
+use super::{Place, serve, sum_up, work};
+use crate::args::{ServeArgs, ServiceKind, StackKind};
 use crate::failure::Failure;
 use crate::stacks;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socklet_hosted::os::OsOptions;
-use std::rc::Rc;
+use std::sync::Arc;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -45,37 +45,58 @@ impl ServeArgs {
             () if self.pcap.is_some() => {
                 Err(Failure::usage("--pcap needs --stack tap: only there are frames to capture"))
             }
+            () if self.workers > 1 => Err(Failure::usage("--workers needs --stack tap")),
             () => Ok(()),
         }
+    }
+
+    fn refuse_what_workers_cannot(&self) -> Result<(), Failure> {
+        match () {
+            () if self.workers == 1 => Ok(()),
+            () if self.pcap.is_some() => Err(Failure::usage("--pcap takes one queue: leave out --workers")),
+            () if self.service == ServiceKind::Chat => {
+                Err(Failure::usage("--service chat needs all clients in one place: leave out --workers"))
+            }
+            () => Ok(()),
+        }
+    }
+
+    /// How many connections each worker serves.
+    pub(super) fn share(&self) -> usize {
+        usize::from(self.connections).div_ceil(self.workers.into())
     }
 }
 
 impl Place {
     /// What the stack sees is what there is.
     fn direct(bind: SocketAddr, stack: &'static str) -> Self {
-        Self { bind, reached_at: None, stack, true_address: Rc::new(|seen| seen) }
+        Self { bind, reached_at: None, stack, true_address: Arc::new(|seen| seen), worker: 0 }
     }
 }
 
 #[cfg(target_os = "linux")]
 mod on_tap {
     use super::*;
+    use crate::serve::stats::Carrier;
     use core::time::Duration;
     use smoltcp::phy::Device;
-    use socklet::smoltcp::Memory;
+    use socklet::smoltcp::{Memory, SmoltcpStack};
     use socklet::stack::ErrorKind;
     use socklet_hosted::driver::{Descriptor, End};
     use socklet_hosted::pcap;
     use socklet_hosted::relay::{self, Relay};
     use socklet_hosted::tap::{Options, Tap};
-    use std::io;
     use std::net::TcpListener;
+    use std::os::fd::AsFd;
+    use std::panic::resume_unwind;
+    use std::{io, thread};
 
     const BUFFER: usize = 64 << 10;
     /// How long the relay may take to pass on the last bytes.
     const REST: Duration = Duration::from_secs(1);
 
     pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
+        args.refuse_what_workers_cannot()?;
         match &args.tap {
             Some(name) => on_interface(name, args),
             None => in_sandbox(args),
@@ -83,8 +104,8 @@ mod on_tap {
     }
 
     fn in_sandbox(args: &ServeArgs) -> Result<(), Failure> {
-        let (sandbox, tap) =
-            stacks::sandbox().map_err(|error| Failure::failed(format_args!("{error}; or use --stack os")))?;
+        let (sandbox, queues) = stacks::sandbox_with(args.workers)
+            .map_err(|error| Failure::failed(format_args!("{error}; or use --stack os")))?;
         let bind = SocketAddr::new(args.bind.unwrap_or(LOCALHOST), args.port);
         let listener = TcpListener::bind(bind).map_err(|error| {
             let kind = match error.kind() {
@@ -106,9 +127,10 @@ mod on_tap {
             bind: inside,
             reached_at: Some(reached_at),
             stack: "smoltcp over TAP, in a sandbox",
-            true_address: Rc::new(move |seen| peers.client(seen).unwrap_or(seen)),
+            true_address: Arc::new(move |seen| peers.client(seen).unwrap_or(seen)),
+            worker: 0,
         };
-        let end = with_capture(tap, (inside.ip(), network.prefix_v4), None, place, args)?;
+        let end = on_queues(queues, (inside.ip(), network.prefix_v4), None, place, args)?;
         if end == End::Drained {
             relay.finish(REST);
         }
@@ -119,8 +141,10 @@ mod on_tap {
         let Some(own) = args.address else {
             return Err(Failure::usage("--tap needs --address"));
         };
-        let tap = Tap::open_or_make(&Options::tap(name), args.gateway.map(|ip| (ip, own.prefix)))
-            .map_err(Failure::failed)?;
+        let options = Options { multi_queue: args.workers > 1, ..Options::tap(name) };
+        let open = |_| Tap::open_or_make(&options, args.gateway.map(|ip| (ip, own.prefix)));
+        let queues: Vec<Tap> =
+            (0..args.workers).map(open).collect::<Result<_, _>>().map_err(Failure::failed)?;
         let any = match own.ip {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -128,7 +152,45 @@ mod on_tap {
         let bind = SocketAddr::new(args.bind.unwrap_or(any), args.port);
         let mut place = Place::direct(bind, "smoltcp over TAP");
         place.reached_at = Some(SocketAddr::new(own.ip, args.port));
-        with_capture(tap, (own.ip, own.prefix), args.gateway, place, args).map(drop)
+        on_queues(queues, (own.ip, own.prefix), args.gateway, place, args).map(drop)
+    }
+
+    /// One thread for each queue, with a stack of its own and nothing in common.
+    ///
+    /// The kernel keeps a flow on the queue that last sent for it, and finds the first queue by a hash over how many there are. So all
+    /// are open before the first listens and until the last has ended: none of them ever sees a segment of another's connection.
+    fn on_queues(
+        mut queues: Vec<Tap>,
+        (ip, prefix): (IpAddr, u8),
+        gateway: Option<IpAddr>,
+        place: Place,
+        args: &ServeArgs,
+    ) -> Result<End, Failure> {
+        if args.workers == 1
+            && let Some(tap) = queues.pop()
+        {
+            return with_capture(tap, (ip, prefix), gateway, place, args);
+        }
+        let no_descriptor =
+            |error| Failure::failed(format_args!("no descriptor is left ({error}): raise `ulimit -n`"));
+        let kept: Result<Vec<_>, _> = queues.iter().map(|tap| tap.as_fd().try_clone_to_owned()).collect();
+        let kept = kept.map_err(no_descriptor)?;
+        let served: Vec<_> = thread::scope(|scope| {
+            let start = |(tap, worker)| {
+                let place = Place { worker, ..place.clone() };
+                scope.spawn(move || {
+                    let mut stack = stack_on(tap, (ip, prefix), gateway, args)?;
+                    work(&mut stack, place, args)
+                })
+            };
+            let threads: Vec<_> = queues.into_iter().zip(0..).map(start).collect();
+            let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+            };
+            threads.into_iter().map(join).collect::<Result<_, _>>()
+        })?;
+        drop(kept);
+        Ok(sum_up(served))
     }
 
     fn with_capture(
@@ -152,15 +214,24 @@ mod on_tap {
         }
     }
 
-    fn on_device<D: Device + Descriptor>(
+    fn on_device<D: Carrier + Descriptor>(
         device: D,
         (ip, prefix): (IpAddr, u8),
         gateway: Option<IpAddr>,
         place: Place,
         args: &ServeArgs,
     ) -> Result<End, Failure> {
+        serve(&mut stack_on(device, (ip, prefix), gateway, args)?, place, args)
+    }
+
+    fn stack_on<D: Device>(
+        device: D,
+        (ip, prefix): (IpAddr, u8),
+        gateway: Option<IpAddr>,
+        args: &ServeArgs,
+    ) -> Result<SmoltcpStack<'static, D>, Failure> {
         let (rx, tx) = (args.rx_buffer.unwrap_or(BUFFER), args.tx_buffer.unwrap_or(BUFFER));
-        let memory = Memory::allocate(args.connections.into(), rx, tx, 1);
+        let memory = Memory::allocate(args.share(), rx, tx, 1);
         let mut stack = stacks::on_device(device, 2, memory)?;
         stack.add_address(ip, prefix).map_err(|error| {
             Failure::failed(format_args!(
@@ -174,6 +245,6 @@ mod on_tap {
                 ))
             })?;
         }
-        serve(&mut stack, place, args)
+        Ok(stack)
     }
 }

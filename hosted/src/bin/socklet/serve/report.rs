@@ -16,6 +16,8 @@ use std::time::Instant;
 pub(super) struct Report {
     out: Output,
     true_address: TrueAddress,
+    /// Of the lines of `--stats`.
+    prefix: String,
     encoding: Encoding,
     /// Whether to print what clients send.
     messages: bool,
@@ -35,10 +37,11 @@ struct Client {
 }
 
 impl Report {
-    pub(super) fn new(args: &ServeArgs, true_address: TrueAddress) -> Self {
+    pub(super) fn new(args: &ServeArgs, true_address: TrueAddress, worker: u16) -> Self {
         Self {
             out: Output::default(),
             true_address,
+            prefix: if args.workers > 1 { format!("stats of worker {worker}: ") } else { "stats: ".into() },
             encoding: args.encoding,
             messages: args.service == ServiceKind::Reply,
             clients: Vec::new(),
@@ -65,6 +68,24 @@ impl Report {
             self.line(format_args!(
                 "stopping: {open} open, with {seconds} s to finish; once more ends it at once"
             ));
+        }
+    }
+
+    pub(super) fn stats(&mut self, lines: &[String]) {
+        for line in lines {
+            self.out.line(format_args!("{}{line}", self.prefix));
+        }
+    }
+
+    /// Takes over what another server did at the same time.
+    pub(super) fn add(&mut self, other: Self) {
+        self.open += other.open;
+        // Their most crowded moments need not be the same.
+        self.most += other.most;
+        self.total.received += other.total.received;
+        self.total.sent += other.total.sent;
+        for (reason, count) in other.ends {
+            *self.ends.entry(reason).or_default() += count;
         }
     }
 

@@ -1,0 +1,69 @@
+//! What the backend counts.
+
+use super::token::Watch;
+
+/// What the backend has counted since it was made. The counters wrap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Frames received, of all kinds.
+    pub frames_received: u64,
+    /// TCP segments received for connections; several segments that come in one frame count once.
+    pub segments_received: u64,
+    /// Octets received in order by connections.
+    pub octets_received: u64,
+    /// TCP segments sent by connections; several that leave in one frame count once.
+    pub segments_sent: u64,
+    /// Octets of payload in them, repeated ones included.
+    pub octets_sent: u64,
+    /// Segments sent again, probes of a closed window included.
+    pub retransmitted: u64,
+    /// Frames that waited because the device had no room for them.
+    pub device_full: u64,
+    /// SYNs that took a slot.
+    pub syns_admitted: u64,
+    /// SYNs dropped for want of room, for the peer to try again.
+    pub syns_deferred: u64,
+    /// SYNs answered with a reset for want of room.
+    pub syns_refused: u64,
+    /// Half-open connections given up: at their deadline, or for a newcomer.
+    pub half_open_dropped: u64,
+    /// TIME-WAIT cut short for a newcomer.
+    pub time_waits_reclaimed: u64,
+    /// SYNs answered with a cookie, because they took the last room.
+    pub cookies_sent: u64,
+    /// Connections made again from the acknowledgement of a cookie.
+    pub cookies_returned: u64,
+    /// Segments that were answered with a challenge ACK instead of being believed (RFC 5961).
+    pub challenges: u64,
+    /// Segments for no connection and no listener: answered with a reset, if they may be.
+    pub for_nobody: u64,
+    /// Frames dropped unseen: fragments, segments from or to addresses that no connection can have, resets that are not believed.
+    pub frames_dropped: u64,
+}
+
+impl Stats {
+    /// Takes over what left for a connection.
+    pub(super) fn add(&mut self, watch: &Watch) {
+        self.segments_sent = self.segments_sent.wrapping_add(watch.segments.into());
+        self.octets_sent = self.octets_sent.wrapping_add(watch.octets.into());
+        self.retransmitted = self.retransmitted.wrapping_add(watch.repeated.into());
+        self.device_full = self.device_full.wrapping_add(watch.refused.into());
+    }
+}
+
+/// Where a connection stands. What it has moved is in its owner's [`Traffic`](crate::connection::Traffic).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ConnectionStats {
+    /// Octets received and not yet taken, and how many there is room for.
+    pub receive_queue: usize,
+    /// See [`receive_queue`](Self::receive_queue).
+    pub receive_capacity: usize,
+    /// Octets queued and not yet acknowledged, and how many there is room for.
+    pub send_queue: usize,
+    /// See [`send_queue`](Self::send_queue).
+    pub send_capacity: usize,
+    /// Segments sent again; 255 means that many or more.
+    pub retransmitted: u8,
+}
