@@ -168,7 +168,7 @@ fn an_echo_comes_back_whole_from_every_stack() {
                 .contains(&format!("{client} left: closed by the peer (300000 bytes received, 300000 sent)")),
             "{printed}"
         );
-        assert!(printed.contains("served 1 clients, 1 at once"), "{printed}");
+        assert!(printed.contains("served 1 client, 1 at once"), "{printed}");
     }
 }
 
@@ -301,6 +301,17 @@ fn connect_tries_again_until_the_server_is_there() {
     let output = finish(child);
     assert_eq!((text(&output.stdout), output.status.code()), ("here".into(), Some(0)), "{output:?}");
     assert!(text(&output.stderr).contains("next attempt in"), "{output:?}");
+}
+
+#[test]
+fn a_signal_ends_the_attempts_to_connect() {
+    let port = free_port().to_string();
+    let args = ["connect", "127.0.0.1", &port, "--stack", "os", "--retry"];
+    let mut child = socklet(&args).stdin(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("next attempt in"));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(finish(child).status.code(), Some(0));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use socklet::client::{Backoff, Client, ClientConfig, Event};
 use socklet::connection::{Deadlines, Reason};
 use socklet::stack::{ConnectOptions, TcpStack};
-use socklet_hosted::driver::{Driver, Wait, Waker};
+use socklet_hosted::driver::{Driver, End, Wait, Waker};
 use socklet_hosted::os::OsOptions;
 use socklet_hosted::service::{Feed, Pipe};
 use socklet_hosted::text::{Decoder, Encoding};
@@ -154,11 +154,13 @@ fn connect<S: TcpStack + Wait>(
     let mut pipe = Pipe::new(client, feed, output, on_event);
     let end = driver.run_until(stack, &mut pipe, |_, pipe, _| pipe.is_over());
     drop(pipe);
-    end.map_err(|error| Failure::failed(format_args!("the system refuses to wait ({error})")))?;
+    let end = end.map_err(|error| Failure::failed(format_args!("the system refuses to wait ({error})")))?;
     // What it panics with has been printed.
     let _ = writer.join();
-    let reason = last.take();
-    verdict(reason, args)
+    match end {
+        End::Finished => verdict(last.take(), args),
+        End::Drained | End::Cut => Ok(()),
+    }
 }
 
 /// The second signal ends the program also while standard output takes nothing.

@@ -94,8 +94,9 @@ impl Report {
         let Traffic { received, sent } = self.total;
         let seconds = self.start.elapsed().as_secs_f64();
         let (served, most) = (stats.accepted, self.most);
+        let plural = if served == 1 { "" } else { "s" };
         self.out.line(format_args!(
-            "served {served} clients, {most} at once, in {seconds:.1} s: {received} bytes received, {sent} sent"
+            "served {served} client{plural}, {most} at once, in {seconds:.1} s: {received} bytes received, {sent} sent"
         ));
         if !ends.is_empty() {
             self.out.line(format_args!("ended: {}", ends.join("; ")));
