@@ -85,6 +85,11 @@ impl Ledger {
         }
     }
 
+    /// Whether an end has had a connection with these addresses.
+    pub(super) fn knows(&self, pair: Pair, end: End) -> bool {
+        self.0.borrow().accounts.get(&pair).is_some_and(|accounts| accounts[end as usize].is_some())
+    }
+
     fn with<R>(&self, pair: Pair, end: End, act: impl FnOnce(&mut Account, Option<Account>) -> R) -> R {
         let mut book = self.0.borrow_mut();
         let accounts = book.accounts.entry(pair).or_default();

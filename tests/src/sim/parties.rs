@@ -88,6 +88,12 @@ impl TalkServer {
             Event::Opened { id, peer } => {
                 let server = self.server.local(stack, id).unwrap_or(self.addr);
                 let pair = Pair { client: peer, server };
+                if stack.stats().cookies_returned > 0 && self.ledger.knows(pair, End::Server) {
+                    // The client has not heard of the end of the first one, and the acknowledgement that it repeats carries a cookie: to
+                    // the stack, which has forgotten the first one, it completes a handshake. Cookies cannot do better.
+                    let _ = self.server.abort(id);
+                    return;
+                }
                 let talk = Talk::new(&self.ledger, self.seed, pair, End::Server, self.temper);
                 self.talks[id.index()] = Some((id, talk));
             }
