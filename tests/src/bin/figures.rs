@@ -8,7 +8,7 @@ const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 /// A table, and where it stands: between `<!-- NAME -->` and `<!-- /NAME -->`.
 type Table = (&'static str, fn() -> String);
 
-const TABLES: &[Table] = &[("hostile", socklet_tests::hostile::table)];
+const TABLES: &[Table] = &[("sim", socklet_tests::sim::table), ("hostile", socklet_tests::hostile::table)];
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();

@@ -3,7 +3,7 @@
 use super::coverage::Coverage;
 use super::pcap::Tape;
 use super::plan::Limits;
-use super::runner::{Failure, Report, Scenario, run, run_one};
+use super::runner::{Failure, Outcome, Report, Scenario, Talks, run, run_one};
 use super::shrink::shrink;
 use clap::Parser;
 use core::fmt::Write;
@@ -43,7 +43,7 @@ pub struct Command {
     /// Leave these kinds of fault out (loss, duplication, reordering, corruption, jitter, rate, cuts, link).
     #[arg(long, value_delimiter = ',')]
     without: Vec<String>,
-    /// Fail if a pair of the connection machine was missed that can be reached.
+    /// Print which (state, input) pairs of the connection machine were reached; fail if one was missed that can be.
     #[arg(long)]
     coverage: bool,
 }
@@ -95,12 +95,16 @@ impl Command {
                 eprintln!("{done} seeds");
             }
         });
-        println!("{report}");
-        let missed = Coverage(report.total.transitions).gaps();
+        print!("{report}");
+        let coverage = Coverage(report.total.transitions);
+        if self.coverage {
+            print!("\n{coverage}");
+        }
         if let Some(failure) = &report.failure {
             println!("{}", explain(scenario, failure));
             return ExitCode::FAILURE;
         }
+        let missed = coverage.gaps();
         if self.coverage && !missed.is_empty() {
             println!("pairs that were missed, or reached against all reason: {missed:?}");
             return ExitCode::FAILURE;
@@ -113,18 +117,18 @@ impl Command {
 pub fn explain(scenario: &impl Scenario, failure: &Failure) -> String {
     let small = shrink(scenario, failure);
     let mut text = format!("seed {} fails: {}\n", failure.seed, failure.finding);
-    let _ = writeln!(text, "replay:   {}", replay(failure));
+    let _ = writeln!(text, "replay:   {}", replay(scenario, failure));
     let _ = writeln!(
         text,
         "smallest: {} --describe --pcap /tmp/sim.pcapng\n          {}",
-        replay(&small),
+        replay(scenario, &small),
         small.finding
     );
     text
 }
 
-fn replay(failure: &Failure) -> String {
-    let mut line = format!("cargo run --release -p socklet-tests --bin sim -- --seed {}", failure.seed);
+fn replay(scenario: &impl Scenario, failure: &Failure) -> String {
+    let mut line = format!("{} --seed {}", scenario.command(), failure.seed);
     let Limits { heal_ms, clients, bytes, without } = failure.limits;
     for (name, value) in [("heal-ms", heal_ms), ("clients", clients), ("bytes", bytes)] {
         if let Some(value) = value {
@@ -159,4 +163,30 @@ pub fn check(scenario: &impl Scenario, seeds: u64) -> Report {
         panic!("{}", explain(scenario, failure));
     }
     report
+}
+
+/// The figures of 10,000 seeds, for the README.
+///
+/// # Panics
+/// When a promise is not kept, or a transition is missed.
+pub fn table() -> String {
+    let report = check(&Talks, 10_000);
+    let Outcome { connections, verified, frames, elapsed, transitions, reasons } = &report.total;
+    assert_eq!(Coverage(*transitions).gaps(), [], "missed, or reached against all reason");
+    let orderly: u64 = reasons.iter().filter(|(reason, _)| reason.is_orderly()).map(|(_, count)| count).sum();
+    let (seconds, mib) = (report.took.as_secs_f64(), *verified as f64 / f64::from(1 << 20));
+    let mut text = String::from("| what | figure |\n|---|---|\n");
+    let mut row = |what: &str, figure: String| writeln!(text, "| {what} | {figure} |").unwrap_or(());
+    row(
+        "seeds, all of which keep all promises",
+        format!("{} ({:.0} a second)", report.seeds, report.seeds as f64 / seconds),
+    );
+    row("bytes compared", format!("{mib:.1} MiB ({:.1} MiB/s)", mib / seconds));
+    row(
+        "connections; ends in good order, ends in all",
+        format!("{connections}; {orderly}, {}", reasons.values().sum::<u64>()),
+    );
+    row("frames; virtual time", format!("{}; {:.1} days", frames.sent, elapsed.as_secs_f64() / 86_400.0));
+    row("(state, input) pairs of the connection machine that can be reached and were", "all".into());
+    text
 }

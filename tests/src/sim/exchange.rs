@@ -75,6 +75,7 @@ impl Service<SimStack> for Exchange {
         while let Some(event) = self.client.poll(stack, now) {
             match event {
                 Event::Opened { .. } => {
+                    self.ledger.connected();
                     (self.sent, self.received) = (0, 0);
                     self.send(stack);
                 }

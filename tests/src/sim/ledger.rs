@@ -73,6 +73,11 @@ impl Ledger {
         (book.connections, book.verified, book.reasons.clone())
     }
 
+    /// A client is connected.
+    pub(super) fn connected(&self) {
+        self.0.borrow_mut().connections += 1;
+    }
+
     /// An end opens an account.
     pub(super) fn open(&self, pair: Pair, end: End) {
         let mut book = self.0.borrow_mut();

@@ -48,9 +48,11 @@ mod runner;
 mod shrink;
 mod stream;
 mod talk;
+#[cfg(test)]
+mod tests;
 mod world;
 
-pub use command::{Command, check, explain, main};
+pub use command::{Command, check, explain, main, table};
 pub use coverage::Coverage;
 pub use faults::{Change, Direction, Faults, LATE, LONGEST_CUT, QUEUE, Weather, random_weather};
 pub use ledger::Reasons;

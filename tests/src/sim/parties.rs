@@ -212,7 +212,7 @@ impl TalkClient {
     }
 
     fn act_early(&mut self, stack: &mut SimStack, now: Instant) {
-        if self.client.state() != ClientState::Connecting || !self.random.chance(500) {
+        if self.client.state() != ClientState::Connecting || !self.random.chance(2_000) {
             return;
         }
         if self.talk.is_none() {
@@ -255,6 +255,7 @@ impl Service<SimStack> for TalkClient {
         if let Some(until) = self.sluggish.busy_until(now) {
             return Some(until);
         }
+        let connecting = self.client.state() == ClientState::Connecting;
         if self.temper.clumsy {
             self.act_early(stack, now);
         }
@@ -267,6 +268,8 @@ impl Service<SimStack> for TalkClient {
         {
             self.advance(stack, now);
         }
+        // It may also look away when it has begun to connect.
+        work |= !connecting && self.client.state() == ClientState::Connecting;
         let talk = self.talk.as_ref().filter(|_| self.client.state() == ClientState::Open);
         let due = earliest(self.client.deadline(), talk.and_then(|talk| talk.due()));
         self.sluggish.rest(now, work, due)

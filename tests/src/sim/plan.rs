@@ -92,7 +92,7 @@ impl Plan {
         let heal = Instant::from_micros(random.spread(1_000..=150_000_000));
         let heal = limits.heal_ms.map_or(heal, |limit| heal.min(Instant::from_millis(limit)));
         let world = WorldOptions { seed, mtu, ipv6, heal, record };
-        let clients = random.spread(1..=64);
+        let clients = random.spread(1..=64).min(random.spread(1..=64));
         let buffer =
             |random: &mut Random| random.spread(64..=if clients > 8 { 4 * 1024 } else { 64 * 1024 }) as usize;
         let [server_rx, server_tx, client_rx, client_tx] = [(); 4].map(|()| buffer(random));
@@ -170,8 +170,8 @@ impl Plan {
 
     fn add_client(&self, world: &mut World, host: HostId, addr: SocketAddr, random: &mut Random) {
         let backoff = Backoff {
-            first: Duration::from_millis(random.spread(1..=2_000)),
-            cap: Duration::from_secs(random.spread(1..=30)),
+            first: Duration::from_millis(random.spread(100..=10_000)),
+            cap: Duration::from_secs(random.spread(10..=60)),
             ..Backoff::DEFAULT
         };
         let timeout = Duration::from_millis(random.spread(100..=30_000));
@@ -186,7 +186,7 @@ impl Plan {
             temper: self.temper,
             sluggish: sluggish(random),
             start: Instant::ZERO + random.time(self.world.heal.since(Instant::ZERO)),
-            sessions: random.within(1..=3) as u32,
+            sessions: random.within(1..=2) as u32,
             random: Random::new(random.bits(), 6),
             talk: None,
         };

@@ -1,6 +1,5 @@
 //! Many seeds on all cores.
 
-use super::coverage::Coverage;
 use super::faults::LONGEST_CUT;
 use super::ledger::Reasons;
 use super::network::FrameCounts;
@@ -56,6 +55,11 @@ pub trait Scenario: Sync {
     /// A sentence on the first promise that was not kept.
     fn run(&self, seed: u64, limits: &Limits, tape: Option<&mut Tape>) -> Result<Outcome, String>;
 
+    /// The command that replays seeds, up to its arguments.
+    fn command(&self) -> String {
+        std::env::current_exe().map_or_else(|_| "this program".into(), |path| path.display().to_string())
+    }
+
     /// What there is to know of a seed, for who looks into a failure.
     fn describe(&self, seed: u64, limits: &Limits) -> String {
         let _ = (seed, limits);
@@ -72,6 +76,10 @@ impl Scenario for Talks {
         let plan = Plan::random(seed, limits, tape.is_some());
         let mut world = plan.build();
         finish(&mut world, PATIENCE, plan.bound(), tape)
+    }
+
+    fn command(&self) -> String {
+        "cargo run --release -p socklet-tests --bin sim --".into()
     }
 
     fn describe(&self, seed: u64, limits: &Limits) -> String {
@@ -233,6 +241,6 @@ impl Display for Report {
         for (reason, count) in reasons {
             writeln!(f, "{count:>10}  {reason}")?;
         }
-        write!(f, "\n{}", Coverage(self.total.transitions))
+        Ok(())
     }
 }

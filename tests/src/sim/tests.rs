@@ -1,0 +1,117 @@
+//! The simulator's own oracles, tried on what they should find.
+
+use super::faults::corrupt;
+use super::*;
+use smoltcp::wire::Ipv4Packet;
+use socklet::connection::Error;
+use socklet::server::{Server, ServerConfig, ServerSlot};
+use socklet::service::{Next, Observer, Protocol, Serve, Service};
+use socklet::stack::{Received, TcpStack};
+use socklet::storage::Id;
+use socklet::time::{Duration, Instant};
+
+#[test]
+fn a_stream_finds_the_first_byte_that_is_wrong() {
+    let mut bytes = [0; 100];
+    let mut stream = Stream::new(7);
+    stream.fill(&mut bytes);
+    stream.check(&bytes[..37]).unwrap();
+    bytes[50] ^= 1;
+    let finding = stream.check(&bytes[37..]).unwrap_err();
+    assert!(finding.starts_with("byte 50 "), "{finding}");
+}
+
+#[test]
+fn corruption_is_always_found_by_the_checksum() {
+    let mut random = Random::new(1, 1);
+    for _ in 0..10_000 {
+        let mut header = [0; 20];
+        header.fill_with(|| random.pick([0, 0xff, random.clone().bits() as u8]));
+        header[0] = 0x45;
+        let mut packet = Ipv4Packet::new_unchecked(&mut header);
+        packet.fill_checksum();
+        corrupt(&mut header[..], 0, &mut random);
+        let packet = Ipv4Packet::new_unchecked(&header);
+        assert!(packet.header_len() != 20 || !packet.verify_checksum(), "{header:02x?}");
+    }
+}
+
+/// Loses the tenth byte of a connection.
+struct Lossy;
+
+impl<S: TcpStack> Protocol<S> for Lossy {
+    fn advance(
+        &mut self,
+        server: &mut Server<'_, S>,
+        stack: &mut S,
+        id: Id,
+        _: &mut impl Observer,
+    ) -> Result<Next, Error<S::Error>> {
+        while let received @ (Received::Data(_) | Received::EndOfStream) = server.recv(stack, id, &mut [0])? {
+            if received == Received::EndOfStream {
+                return Ok(Next::Close);
+            }
+            let count = server.word(id).unwrap_or(0) + 1;
+            server.set_word(id, count);
+            if count != 10 {
+                server.send(stack, id, b"x")?;
+            }
+        }
+        Ok(Next::Wait)
+    }
+}
+
+/// Wants to be polled again at once, for ever.
+struct Restless;
+
+impl Service<SimStack> for Restless {
+    fn poll(&mut self, _: &mut SimStack, now: Instant) -> Option<Instant> {
+        Some(now)
+    }
+}
+
+fn finding(scenario: impl Fn(&mut World) + Sync) -> String {
+    run(&scenario, 0..1, Limits::default(), |_| {}).failure.expect("a finding").finding
+}
+
+fn lossy(world: &mut World) {
+    let [near, far] = [(); 2].map(|()| world.host_in(Weather::new(), HostOptions::default()));
+    let slots: Vec<_> = (0..4).map(|_| ServerSlot::<SimStack>::EMPTY).collect();
+    let mut server = Server::new(slots, ServerConfig::default());
+    let addr = (world.ip(near), 7).into();
+    server.listen(world.stack(near), addr).unwrap();
+    world.run_service(near, Serve::new(server, Lossy));
+    world.exchange(far, addr, vec![b'x'; 100], vec![b'x'; 100]);
+}
+
+#[test]
+fn a_service_that_loses_a_byte_is_found_out() {
+    let finding = finding(lossy);
+    assert_eq!(finding, "a reply ended in good order after 99 of 100 bytes");
+}
+
+#[test]
+fn a_service_that_never_rests_is_found_out() {
+    let finding = finding(|world| {
+        let host = world.host_in(Weather::new(), HostOptions::default());
+        world.run_service(host, Restless);
+    });
+    assert!(finding.contains("has been polled"), "{finding}");
+}
+
+#[test]
+fn a_client_without_a_server_is_found_out() {
+    let finding = finding(|world| {
+        let host = world.host_in(Weather::new(), HostOptions::default());
+        world.exchange(host, "10.0.0.77:7".parse().unwrap(), vec![1], vec![1]);
+    });
+    assert!(finding.starts_with("a client has not had its reply in time"), "{finding}");
+}
+
+#[test]
+fn the_same_seed_makes_the_same_world() {
+    let outcomes = [(); 2].map(|()| Talks.run(5, &Limits::default(), None).unwrap());
+    assert_eq!(outcomes[0].frames, outcomes[1].frames);
+    assert_eq!(outcomes[0].elapsed, outcomes[1].elapsed);
+    assert!(outcomes[0].elapsed > Duration::ZERO);
+}
