@@ -329,8 +329,10 @@ fn an_idle_wait_sleeps_and_a_source_of_the_driver_ends_it() {
     stack.wait(Some(Duration::from_millis(30))).unwrap();
     assert!(start.elapsed() >= Duration::from_millis(30));
     let waker = mio::Waker::new(stack.registry(), OsStack::FREE_TOKENS).unwrap();
-    std::thread::spawn(move || waker.wake().unwrap());
+    // It is kept: with its descriptor closed, the wake-up would be gone.
+    let waking = std::thread::spawn(move || waker.wake().map(|()| waker));
     stack.wait(Some(Duration::from_secs(10))).unwrap();
+    waking.join().unwrap().unwrap();
     assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(stack.poll(Instant::ZERO), None);
 }
