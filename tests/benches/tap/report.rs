@@ -89,13 +89,15 @@ pub(crate) fn markdown(figures: &Figures, peers: &[Peer], core: usize) -> String
     table(&mut text, figures, peers).expect("a string takes everything");
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
     let kernel = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or_default();
     let available = read("/proc/sys/net/ipv4/tcp_available_congestion_control");
     let control =
         if available.contains("cubic") { "cubic" } else { "the kernel's default (cubic is not there)" };
     let _ = writeln!(
         text,
         "\nLinux {kernel}, client and server on core {core}, congestion control {control} (there are: {available}). \
-         Medians of interleaved rounds."
+         Medians of interleaved rounds. Load average of the machine at the end: {load}; on an idle one it is about 1."
     );
     text
 }
