@@ -30,6 +30,8 @@ pub struct Pipe<S: TcpStack> {
     output: SyncSender<Vec<u8>>,
     /// Received, and not handed out.
     held: Option<Vec<u8>>,
+    /// It was asked to end.
+    draining: bool,
     on_event: OnEvent<S>,
 }
 
@@ -54,12 +56,13 @@ impl<S: TcpStack> Pipe<S> {
         on_event: impl FnMut(&mut Client<S>, &Event, Instant) + 'static,
     ) -> Self {
         let on_event = Box::new(on_event);
-        Self { client, feed, chunk: Vec::new(), sent: 0, ended: false, output, held: None, on_event }
+        let (chunk, held) = (Vec::new(), None);
+        Self { client, feed, chunk, sent: 0, ended: false, output, held, draining: false, on_event }
     }
 
-    /// Whether the client has stopped, and all that it received was handed out.
+    /// Whether it has ended by itself: the client has stopped, and all that it received was handed out.
     pub fn is_over(&self) -> bool {
-        self.client.state() == ClientState::Stopped && self.held.is_none()
+        !self.draining && self.is_drained()
     }
 
     fn opened(&mut self) {
@@ -166,10 +169,11 @@ impl<S: TcpStack> Service<S> for Pipe<S> {
     }
 
     fn drain(&mut self, stack: &mut S, _now: Instant, _grace: Duration) {
+        self.draining = true;
         self.end(stack);
     }
 
     fn is_drained(&self) -> bool {
-        self.is_over()
+        self.client.state() == ClientState::Stopped && self.held.is_none()
     }
 }
