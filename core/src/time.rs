@@ -53,10 +53,17 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
 
+    /// Not inlined: 64-bit sums and products are long on a 32-bit machine.
+    #[inline(never)]
     fn add(self, duration: Duration) -> Self {
-        let micros = duration.as_secs().saturating_mul(1_000_000);
-        Self(self.0.saturating_add(micros).saturating_add(u64::from(duration.subsec_micros())))
+        Self(self.0.saturating_add(micros(duration)))
     }
+}
+
+/// `duration` in microseconds, [`u64::MAX`] at most.
+pub(crate) const fn micros(duration: Duration) -> u64 {
+    let whole = duration.as_secs().saturating_mul(1_000_000);
+    whole.saturating_add(duration.subsec_micros() as u64)
 }
 
 impl fmt::Debug for Instant {

@@ -1,5 +1,5 @@
 use super::{Deadline, State, Traffic, UNKNOWN_TIME};
-use crate::time::{Duration, Instant, earliest};
+use crate::time::{Duration, Instant, earliest, micros};
 
 /// How much must move, and in what time, lest a connection count as too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,27 +182,23 @@ impl Clock {
         deadlines: &Deadlines,
         traffic: &Traffic,
     ) -> Result<Option<Instant>, Deadline> {
-        let mut next = None;
-        let mut limit = |since: Instant, limit: Option<Duration>, deadline| {
-            let Some(at) = limit.map(|limit| since + limit) else { return Ok(()) };
-            next = earliest(next, Some(at));
-            if at <= now { Err(deadline) } else { Ok(()) }
-        };
+        let mut limits = Limits { now, next: None };
         match state {
             State::Opening | State::Closed(_) => {}
-            State::Closing(_) => limit(self.activity, deadlines.drain, Deadline::Drain)?,
+            State::Closing(_) => limits.add(self.activity, deadlines.drain, Deadline::Drain)?,
             State::Open | State::PeerClosed | State::WriteClosed => {
                 if traffic.received > 0 {
-                    limit(self.since, deadlines.progress.map(|p| p.period), Deadline::Progress)?;
+                    limits.add(self.since, deadlines.progress.map(|p| p.period), Deadline::Progress)?;
                 } else if state != State::PeerClosed {
-                    limit(self.since, deadlines.first_byte, Deadline::FirstByte)?;
+                    limits.add(self.since, deadlines.first_byte, Deadline::FirstByte)?;
                 }
                 if self.in_flight() {
-                    limit(self.stalled, deadlines.write_stall, Deadline::WriteStall)?;
+                    limits.add(self.stalled, deadlines.write_stall, Deadline::WriteStall)?;
                 }
-                limit(self.activity, deadlines.idle, Deadline::Idle)?;
+                limits.add(self.activity, deadlines.idle, Deadline::Idle)?;
             }
         }
+        let mut next = limits.next;
         if self.in_flight() {
             next = earliest(next, deadlines.write_stall.map(|stall| a_quarter_after(now, stall)));
         }
@@ -211,9 +207,24 @@ impl Clock {
     }
 }
 
+/// The limits that a state sets, looked at one by one.
+struct Limits {
+    now: Instant,
+    /// When the first of them will be reached.
+    next: Option<Instant>,
+}
+
+impl Limits {
+    #[inline(never)]
+    fn add(&mut self, since: Instant, limit: Option<Duration>, deadline: Deadline) -> Result<(), Deadline> {
+        let Some(limit) = limit else { return Ok(()) };
+        let at = since + limit;
+        self.next = earliest(self.next, Some(at));
+        if at <= self.now { Err(deadline) } else { Ok(()) }
+    }
+}
+
 /// A quarter of it after `now`, without a 64-bit division.
 fn a_quarter_after(now: Instant, duration: Duration) -> Instant {
-    let micros =
-        duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_micros()));
-    Instant::from_micros(now.as_micros().saturating_add(micros >> 2))
+    Instant::from_micros(now.as_micros().saturating_add(micros(duration) >> 2))
 }

@@ -249,14 +249,14 @@ impl Engine<'_> {
     fn is_recyclable(&self, index: u16) -> bool {
         let Some(slot) = self.slots.get(usize::from(index)) else { return false };
         let Some(deadline) = slot.limit.due() else { return false };
-        let age = self.config.half_open.saturating_sub(deadline.since(self.now));
-        slot.cookie || age >= self.config.half_open_reclaim
+        // It began `half_open` before its deadline.
+        slot.cookie || deadline + self.config.half_open_reclaim <= self.now + self.config.half_open
     }
 
     /// The interface that processes the one segment which opens `flow`, so that the connection gets this sequence number.
     pub(super) fn opening(&self, flow: &Flow, isn: u32) -> Option<::smoltcp::iface::Interface> {
         let local = super::address(flow.local.ip())?;
-        Some(isn::interface(&self.caps, self.config.hardware_addr, local, isn))
+        Some(isn::opening(&self.caps, self.config.hardware_addr, local, isn))
     }
 
     /// The sequence number for a connection opened from here.

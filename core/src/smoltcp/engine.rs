@@ -5,12 +5,12 @@ use super::config::Config;
 use super::craft::{self, Says, craft};
 use super::flow::{Address, FlowTable};
 use super::frame::{self, Frame, Segment};
-use super::isn::{Nowhere, SequenceNumbers};
+use super::isn::SequenceNumbers;
 use super::listener::ListenerSlot;
 use super::ports::Ports;
 use super::slot::{LifeList, Slot, Snapshot, Work, WorkList};
 use super::stats::Stats;
-use super::token::{Egress, NoTx, OneFrame, Sequence, Watch, WatchedTx};
+use super::token::{Egress, Exit, OneFrame, Sequence, Watch};
 use crate::storage::{Deadlines, List, ManagedSlice};
 use crate::time::{Duration, Instant};
 use ::smoltcp::iface::{Interface, PollResult, SocketSet};
@@ -121,7 +121,7 @@ impl<'a> Engine<'a> {
                 return;
             };
             let meta = rx.meta();
-            rx.consume(|frame| self.receive(frame, meta, tx));
+            rx.consume(|frame| self.receive::<D>(frame, meta, tx));
             if let Some(index) = self.answer_now.take() {
                 self.run(index, device);
             }
@@ -136,7 +136,7 @@ impl<'a> Engine<'a> {
         self.busy = true;
     }
 
-    fn receive(&mut self, frame: &[u8], meta: PacketMeta, answer: impl TxToken) {
+    fn receive<D: Device>(&mut self, frame: &[u8], meta: PacketMeta, answer: D::TxToken<'_>) {
         self.stats.frames_received += 1;
         let key = frame::plain_key(frame, self.link);
         if key.is_some() && key == self.latest.key {
@@ -161,12 +161,14 @@ impl<'a> Engine<'a> {
                 match self.arrival(&segment) {
                     Arrival::For(index) => self.take(index, key, &segment, frame, meta, answer),
                     Arrival::Challenge(index) => self.challenge(index, &segment, frame, meta, answer),
-                    Arrival::Opens { index, isn, cookie: false } => self.open(index, isn, &segment, frame),
+                    Arrival::Opens { index, isn, cookie: false } => {
+                        self.open::<D>(index, isn, &segment, frame)
+                    }
                     Arrival::Opens { index, isn, cookie: true } => {
-                        self.open_by_cookie(index, isn, &segment, frame);
+                        self.open_by_cookie::<D>(index, isn, &segment, frame);
                     }
                     Arrival::Returns { index, isn, mss } => {
-                        self.open_again(index, isn, mss, &segment, frame);
+                        self.open_again::<D>(index, isn, mss, &segment, frame);
                         self.take(index, key, &segment, frame, meta, answer);
                     }
                     Arrival::ForNobody => {
@@ -226,7 +228,8 @@ impl<'a> Engine<'a> {
         let Some(set) = self.slots.get_mut(usize::from(run.index)).and_then(|slot| slot.set.as_mut()) else {
             return;
         };
-        let mut one = OneFrame::new(frame, meta, WatchedTx { token: answer, watch: &mut run.watch });
+        let answer = Exit { token: Some(answer), watch: Some(&mut run.watch) };
+        let mut one = OneFrame::new(frame, meta, answer);
         self.iface.poll_ingress_single(stamp(self.now), &mut one, set);
     }
 
@@ -248,14 +251,15 @@ impl<'a> Engine<'a> {
     }
 
     /// Processes the segment that opens a connection, so that it gets the initial sequence number `isn`.
-    fn open(&mut self, index: u16, isn: u32, segment: &Segment, syn: &[u8]) {
+    fn open<D: Device>(&mut self, index: u16, isn: u32, segment: &Segment, syn: &[u8]) {
         let Some(mut iface) = self.opening(&segment.flow, isn) else { return };
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
         let Some(before) = slot.socket().map(Snapshot::of) else { return };
         let expected = segment.seq.wrapping_add(1);
         slot.sequence = Sequence { expected, next: isn };
         if let Some(set) = slot.set.as_mut() {
-            let mut one = OneFrame::new(syn, PacketMeta::default(), NoTx);
+            let nowhere = Exit::<D::TxToken<'_>> { token: None, watch: None };
+            let mut one = OneFrame::new(syn, PacketMeta::default(), nowhere);
             iface.poll_ingress_single(stamp(self.now), &mut one, set);
         }
         let Some(after) = slot.socket().map(Snapshot::of) else { return };
@@ -264,26 +268,27 @@ impl<'a> Engine<'a> {
     }
 
     /// Opens with what a cookie can remember, and answers before the slot may be needed for another.
-    fn open_by_cookie(&mut self, index: u16, isn: u32, segment: &Segment, frame: &[u8]) {
+    fn open_by_cookie<D: Device>(&mut self, index: u16, isn: u32, segment: &Segment, frame: &[u8]) {
         let mss = Some(super::isn::rounded_mss(segment.mss));
         let says = Says { flags: frame::SYN, seq: segment.seq, ack: 0, mss };
         let Some((syn, length)) = craft(frame, self.link, segment, &says) else { return self.release(index) };
-        self.open(index, isn, segment, syn.get(..length).unwrap_or(&[]));
+        self.open::<D>(index, isn, segment, syn.get(..length).unwrap_or(&[]));
         self.answer_now = Some(index);
     }
 
     /// Makes a half-open connection again from the acknowledgement of its cookie.
-    fn open_again(&mut self, index: u16, isn: u32, mss: u16, segment: &Segment, frame: &[u8]) {
+    fn open_again<D: Device>(&mut self, index: u16, isn: u32, mss: u16, segment: &Segment, frame: &[u8]) {
         let first = Segment { seq: segment.seq.wrapping_sub(1), ..*segment };
         let says = Says { flags: frame::SYN, seq: first.seq, ack: 0, mss: Some(mss) };
         if !self.is_genuine(segment, frame) {
             return self.release(index);
         }
         let Some((syn, length)) = craft(frame, self.link, segment, &says) else { return self.release(index) };
-        self.open(index, isn, &first, syn.get(..length).unwrap_or(&[]));
+        self.open::<D>(index, isn, &first, syn.get(..length).unwrap_or(&[]));
         // Its SYN|ACK left long ago.
         if let Some(set) = self.slots.get_mut(usize::from(index)).and_then(|slot| slot.set.as_mut()) {
-            self.iface.poll_egress(stamp(self.now), &mut Nowhere(&self.caps), set);
+            let mut nowhere = Egress::<D> { device: None, watch: None };
+            self.iface.poll_egress(stamp(self.now), &mut nowhere, set);
         }
     }
 
@@ -310,7 +315,7 @@ impl<'a> Engine<'a> {
     }
 
     fn process_control(&mut self, frame: &[u8], meta: PacketMeta, answer: impl TxToken) {
-        let mut one = OneFrame::new(frame, meta, answer);
+        let mut one = OneFrame::new(frame, meta, Exit { token: Some(answer), watch: None });
         self.iface.poll_ingress_single(stamp(self.now), &mut one, &mut self.control);
     }
 
@@ -318,7 +323,8 @@ impl<'a> Engine<'a> {
 
     fn egress<D: Device>(&mut self, device: &mut D) {
         if core::mem::take(&mut self.control_due) {
-            self.iface.poll_egress(stamp(self.now), device, &mut self.control);
+            let mut device = Egress { device: Some(&mut *device), watch: None };
+            self.iface.poll_egress(stamp(self.now), &mut device, &mut self.control);
         }
         // Those that become dirty again meanwhile wait for the next poll: bounded work.
         for _ in 0..self.dirty.len() {
@@ -357,7 +363,8 @@ impl<'a> Engine<'a> {
             if due.is_none_or(|at| at > now) {
                 break;
             }
-            let result = self.iface.poll_egress(now, &mut Egress { device, watch: &mut watch }, set);
+            let mut device = Egress { device: Some(&mut *device), watch: Some(&mut watch) };
+            let result = self.iface.poll_egress(now, &mut device, set);
             // After a large segment there is probably another: asking would cost more than trying.
             if result == PollResult::None || !watch.large {
                 due = self.iface.poll_at(now, set);

@@ -6,34 +6,54 @@
 use super::hash::Key;
 use super::slot::Slot;
 use crate::storage::MAX_SLOTS;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+#[cfg(feature = "ipv6")]
+use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 const NONE: u16 = u16::MAX;
 /// The link of a slot that the table does not have; no slot has this index either.
 const UNFILED: u16 = u16::MAX - 1;
 const _: () = assert!(MAX_SLOTS <= UNFILED as usize);
 
-/// An IP address in 16 octets; IPv4 as an IPv4-mapped one (RFC 4291, section 2.5.5.2).
+/// An IP address in 16 octets, IPv4 as an IPv4-mapped one (RFC 4291, section 2.5.5.2); in 4 where there is no IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Address([u32; 4]);
+pub(super) struct Address([u32; WORDS]);
+
+const WORDS: usize = if cfg!(feature = "ipv6") { 4 } else { 1 };
 
 impl Address {
+    const NONE: Self = Self([0; WORDS]);
+    #[cfg(feature = "ipv6")]
     const V4_PREFIX: [u32; 3] = [0, 0, 0xffff];
 
+    #[cfg(feature = "ipv6")]
     pub(super) const fn from_v4_bits(bits: u32) -> Self {
         let [a, b, c] = Self::V4_PREFIX;
         Self([a, b, c, bits])
+    }
+
+    #[cfg(not(feature = "ipv6"))]
+    pub(super) const fn from_v4_bits(bits: u32) -> Self {
+        Self([bits])
     }
 
     pub(super) fn v4(octets: &[u8]) -> Option<Self> {
         Some(Self::from_v4_bits(u32::from_be_bytes(octets.try_into().ok()?)))
     }
 
+    #[cfg(feature = "ipv6")]
     pub(super) fn v6(octets: &[u8]) -> Option<Self> {
         let octets: [u8; 16] = octets.try_into().ok()?;
         Some(Self::from(Ipv6Addr::from(octets)))
     }
 
+    #[cfg(not(feature = "ipv6"))]
+    pub(super) fn ip(self) -> IpAddr {
+        let [bits] = self.0;
+        IpAddr::V4(Ipv4Addr::from_bits(bits))
+    }
+
+    #[cfg(feature = "ipv6")]
     pub(super) fn ip(self) -> IpAddr {
         let [a, b, c, d] = self.0;
         if [a, b, c] == Self::V4_PREFIX {
@@ -53,6 +73,7 @@ impl Address {
     }
 }
 
+#[cfg(feature = "ipv6")]
 impl From<Ipv6Addr> for Address {
     fn from(ip: Ipv6Addr) -> Self {
         let bits = ip.to_bits();
@@ -64,7 +85,11 @@ impl From<IpAddr> for Address {
     fn from(ip: IpAddr) -> Self {
         match ip {
             IpAddr::V4(ip) => Self::from_v4_bits(ip.to_bits()),
+            #[cfg(feature = "ipv6")]
             IpAddr::V6(ip) => ip.into(),
+            // No address of the interface is one, and no call takes one.
+            #[cfg(not(feature = "ipv6"))]
+            IpAddr::V6(_) => Self::NONE,
         }
     }
 }
@@ -80,7 +105,7 @@ pub(super) struct Flow {
 
 impl Flow {
     pub(super) const NONE: Self =
-        Self { local: Address([0; 4]), remote: Address([0; 4]), local_port: 0, remote_port: 0 };
+        Self { local: Address::NONE, remote: Address::NONE, local_port: 0, remote_port: 0 };
 
     pub(super) fn local_addr(&self) -> SocketAddr {
         SocketAddr::new(self.local.ip(), self.local_port)
@@ -93,6 +118,11 @@ impl Flow {
     /// A keyed hash of both ends.
     pub(super) fn hash(&self, key: Key) -> u32 {
         let ports = (u32::from(self.local_port) << 16) | u32::from(self.remote_port);
+        #[cfg(not(feature = "ipv6"))]
+        let ([local], [remote]) = (self.local.0, self.remote.0);
+        #[cfg(not(feature = "ipv6"))]
+        return key.hash(&[ports, local, remote]);
+        #[cfg(feature = "ipv6")]
         match (self.local.0, self.remote.0) {
             ([0, 0, 0xffff, local], [0, 0, 0xffff, remote]) => key.hash(&[ports, local, remote]),
             ([a, b, c, d], [e, f, g, h]) => key.hash(&[ports, a, b, c, d, e, f, g, h]),

@@ -147,6 +147,7 @@ fn look(frame: &[u8], link: usize) -> Option<Frame> {
     }
     match version {
         4 => ipv4(ip, link),
+        #[cfg(feature = "ipv6")]
         6 => ipv6(ip, link),
         _ => None,
     }
@@ -165,6 +166,7 @@ fn ipv4(ip: &[u8], link: usize) -> Option<Frame> {
     tcp(ip.get(header..)?, payload, remote, local, link + header)
 }
 
+#[cfg(feature = "ipv6")]
 fn ipv6(ip: &[u8], link: usize) -> Option<Frame> {
     let payload = usize::from(u16_at(ip, 4)?);
     let (remote, local) = (Address::v6(ip.get(8..24)?)?, Address::v6(ip.get(24..40)?)?);

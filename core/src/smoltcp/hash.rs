@@ -6,7 +6,6 @@ pub(super) struct Key([u32; 2]);
 
 impl Key {
     /// HalfSipHash-1-3 with a 64-bit key: 32-bit arithmetic only, some 100 instructions for a 4-tuple on a Cortex-M.
-    #[inline]
     pub(super) fn hash<const N: usize>(self, words: &[u32; N]) -> u32 {
         let Self([k0, k1]) = self;
         let mut state = [k0, k1, 0x6c79_6765 ^ k0, 0x7465_6462 ^ k1];
@@ -53,6 +52,8 @@ impl Random {
         Self(seed)
     }
 
+    /// Not inlined: 64-bit products are long on a 32-bit machine, and only the start needs many.
+    #[inline(never)]
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -9,7 +9,7 @@ use super::flow::Flow;
 use super::hash::{Key, Random};
 use crate::time::Instant;
 use ::smoltcp::iface::{Config, Interface};
-use ::smoltcp::phy::{Device, DeviceCapabilities};
+use ::smoltcp::phy::{Device, DeviceCapabilities, TxToken};
 use ::smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 
 /// MSS that a cookie can say: the default, Ethernet with IPv6's smallest MTU, Ethernet with IPv6, Ethernet with IPv4.
@@ -87,7 +87,7 @@ fn clock(now: Instant) -> u32 {
 }
 
 /// An interface with the address `local` whose next random number is `isn`.
-pub(super) fn interface(
+pub(super) fn opening(
     caps: &DeviceCapabilities,
     hardware_addr: HardwareAddress,
     local: IpAddress,
@@ -95,7 +95,7 @@ pub(super) fn interface(
 ) -> Interface {
     let mut config = Config::new(hardware_addr);
     config.random_seed = seed_before(isn);
-    let mut iface = Interface::new(config, &mut Nowhere(caps), ::smoltcp::time::Instant::ZERO);
+    let mut iface = interface(caps, config);
     iface.update_ip_addrs(|addrs| {
         // Only asked whether it has the address, not for routes. The list was empty: there is room.
         let _ = addrs.push(IpCidr::new(local, 0));
@@ -133,16 +133,30 @@ fn seed_before(isn: u32) -> u64 {
     }
 }
 
-/// A device that is only asked what it can do, and whose frames reach nobody.
-pub(super) struct Nowhere<'c>(pub(super) &'c DeviceCapabilities);
+/// An interface for a device that can do `caps`; made in one place, for its code to be in the image once.
+pub(super) fn interface(caps: &DeviceCapabilities, config: Config) -> Interface {
+    Interface::new(config, &mut Described(caps), ::smoltcp::time::Instant::ZERO)
+}
 
-impl Device for Nowhere<'_> {
+/// A device that is only asked what it can do.
+struct Described<'c>(&'c DeviceCapabilities);
+
+/// There is no such token: the device is never asked to transmit.
+enum Never {}
+
+impl TxToken for Never {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, _: usize, _: F) -> R {
+        match self {}
+    }
+}
+
+impl Device for Described<'_> {
     type RxToken<'t>
         = super::token::SeenRx<'t>
     where
         Self: 't;
     type TxToken<'t>
-        = super::token::NoTx
+        = Never
     where
         Self: 't;
 
@@ -151,7 +165,7 @@ impl Device for Nowhere<'_> {
     }
 
     fn transmit(&mut self, _: ::smoltcp::time::Instant) -> Option<Self::TxToken<'_>> {
-        Some(super::token::NoTx)
+        None
     }
 
     fn capabilities(&self) -> DeviceCapabilities {

@@ -3,10 +3,11 @@
 use super::engine::Engine;
 use super::flow::Flow;
 use super::listener::{ListenerSlot, ListenerState};
-use super::slot::{End, Life, Limit, Slot, Snapshot, Work, end_of};
+use super::slot::{End, Life, LifeList, Limit, Slot, Snapshot, Work, end_of};
 use super::token::Sequence;
 use crate::log::debug;
 use crate::stack::{ErrorKind, Readiness, Tag};
+use crate::storage::List;
 use crate::time::{Duration, Instant, earliest};
 use ::smoltcp::socket::tcp;
 
@@ -213,48 +214,24 @@ impl Engine<'_> {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
         let old = core::mem::replace(&mut slot.life, life);
         let was_ready = !core::mem::take(&mut slot.changed).is_empty();
-        match old {
-            Life::Free => self.free.remove(&mut self.slots, index),
-            Life::TimeWait => self.time_wait.remove(&mut self.slots, index),
-            Life::Lingering | Life::Owned { listener: None } => {}
-            Life::HalfOpen { listener } => {
-                if let Some(listener) = self.listeners.get_mut(usize::from(listener)) {
-                    listener.half_open.remove(&mut self.slots, index);
-                }
-            }
-            Life::Queued { listener } => {
-                if let Some(listener) = self.listeners.get_mut(usize::from(listener)) {
-                    listener.queue.remove(&mut self.slots, index);
-                }
-            }
-            Life::Owned { listener: Some(listener) } => {
-                if let Some(listener) = self.listeners.get_mut(usize::from(listener)) {
-                    if was_ready {
-                        listener.ready.remove(&mut self.slots, index);
-                    }
-                    listener.disown();
-                }
-            }
+        if let Some(list) = list_of(old, &mut self.free, &mut self.time_wait, &mut self.listeners) {
+            list.remove(&mut self.slots, index);
         }
-        match life {
-            Life::Free => self.free.push(&mut self.slots, index),
-            Life::TimeWait => self.time_wait.push(&mut self.slots, index),
-            Life::Lingering | Life::Owned { listener: None } => {}
-            Life::HalfOpen { listener } => {
-                if let Some(listener) = self.listeners.get_mut(usize::from(listener)) {
-                    listener.half_open.push(&mut self.slots, index);
-                }
+        if let Life::Owned { listener: Some(listener) } = old
+            && let Some(listener) = self.listeners.get_mut(usize::from(listener))
+        {
+            if was_ready {
+                listener.ready.remove(&mut self.slots, index);
             }
-            Life::Queued { listener } => {
-                if let Some(listener) = self.listeners.get_mut(usize::from(listener)) {
-                    listener.queue.push(&mut self.slots, index);
-                }
-            }
-            Life::Owned { listener: Some(listener) } => {
-                if let Some(listener) = self.listeners.get_mut(usize::from(listener)) {
-                    listener.accepted += 1;
-                }
-            }
+            listener.disown();
+        }
+        if let Some(list) = list_of(life, &mut self.free, &mut self.time_wait, &mut self.listeners) {
+            list.push(&mut self.slots, index);
+        }
+        if let Life::Owned { listener: Some(listener) } = life
+            && let Some(listener) = self.listeners.get_mut(usize::from(listener))
+        {
+            listener.accepted += 1;
         }
     }
 
@@ -295,6 +272,22 @@ impl Engine<'_> {
             (Some(running), Some(at)) if running <= at => {}
             (_, at) => self.deadlines.set(&mut self.slots, index, at),
         }
+    }
+}
+
+/// The list that a slot is in during this life, if it is in one.
+fn list_of<'l>(
+    life: Life,
+    free: &'l mut List<LifeList>,
+    time_wait: &'l mut List<LifeList>,
+    listeners: &'l mut [ListenerSlot],
+) -> Option<&'l mut List<LifeList>> {
+    match life {
+        Life::Free => Some(free),
+        Life::TimeWait => Some(time_wait),
+        Life::HalfOpen { listener } => Some(&mut listeners.get_mut(usize::from(listener))?.half_open),
+        Life::Queued { listener } => Some(&mut listeners.get_mut(usize::from(listener))?.queue),
+        Life::Owned { .. } | Life::Lingering => None,
     }
 }
 

@@ -69,7 +69,7 @@ pub use stats::{ConnectionStats, Stats};
 use crate::stack::ErrorKind;
 use crate::storage::{Deadlines, List, MAX_SLOTS};
 use crate::time::{Instant, Monotonic};
-use ::smoltcp::iface::{Interface, Route, SocketSet};
+use ::smoltcp::iface::{Route, SocketSet};
 use ::smoltcp::phy::{Device, Medium};
 use ::smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 use core::fmt;
@@ -97,7 +97,7 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
     /// # Errors
     /// `InvalidState` if the hardware address does not fit the device's medium or is not unicast, if the MTU is below 576 octets
     /// (RFC 791), or if the device segments but does not compute checksums.
-    pub fn new(mut device: D, config: Config, memory: impl Into<Memory<'a>>) -> Result<Self, ErrorKind> {
+    pub fn new(device: D, config: Config, memory: impl Into<Memory<'a>>) -> Result<Self, ErrorKind> {
         let Memory { mut slots, listeners } = memory.into();
         let caps = device.capabilities();
         let ethernet = caps.medium == Medium::Ethernet;
@@ -114,7 +114,7 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
         let mut random = Random::new(config.seed);
         let mut iface_config = ::smoltcp::iface::Config::new(config.hardware_addr);
         iface_config.random_seed = random.next();
-        let iface = Interface::new(iface_config, &mut device, ::smoltcp::time::Instant::ZERO);
+        let iface = isn::interface(&caps, iface_config);
         let mut free = List::new();
         let usable = slots.iter().take(MAX_SLOTS).take_while(|slot| slot.set.is_some()).count();
         for index in 0..usable as u16 {

@@ -125,24 +125,36 @@ fn offer_one_unit_less(frame: &mut [u8], tcp: usize, checksummed: bool) {
     }
 }
 
-/// A transmit token that shows the frame to a [`Watch`].
-pub(super) struct WatchedTx<'w, T> {
-    pub(super) token: T,
-    pub(super) watch: &'w mut Watch,
+/// The one transmit token that smoltcp sees, whatever leaves: its code for sending is in the image once.
+pub(super) struct Exit<'w, T> {
+    /// The device's; without one the frame goes nowhere.
+    pub(super) token: Option<T>,
+    /// Who looks at what leaves.
+    pub(super) watch: Option<&'w mut Watch>,
 }
 
-impl<T: TxToken> TxToken for WatchedTx<'_, T> {
+impl<T: TxToken> TxToken for Exit<'_, T> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
         let Self { token, watch } = self;
+        let Some(token) = token else {
+            // Room for the largest segment without payload: Ethernet, IPv6, TCP with all its options.
+            let mut scratch = [0; 14 + 40 + 60];
+            let (room, _) = scratch.split_at_mut(length.min(14 + 40 + 60));
+            return fill(room);
+        };
         token.consume(length, |frame| {
             let result = fill(frame);
-            watch.see(frame);
+            if let Some(watch) = watch {
+                watch.see(frame);
+            }
             result
         })
     }
 
     fn set_meta(&mut self, meta: PacketMeta) {
-        self.token.set_meta(meta);
+        if let Some(token) = &mut self.token {
+            token.set_meta(meta);
+        }
     }
 }
 
@@ -156,18 +168,6 @@ impl RxToken for SeenRx<'_> {
 
     fn meta(&self) -> PacketMeta {
         self.1
-    }
-}
-
-/// A transmit token whose frame goes nowhere: for segments that smoltcp does not answer at once.
-pub(super) struct NoTx;
-
-impl TxToken for NoTx {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
-        // Room for the largest reply without payload: Ethernet, IPv6, TCP with all its options.
-        let mut scratch = [0; 14 + 40 + 60];
-        let (room, _) = scratch.split_at_mut(length.min(14 + 40 + 60));
-        fill(room)
     }
 }
 
@@ -206,10 +206,11 @@ impl<'f, T: TxToken> Device for OneFrame<'f, T> {
     }
 }
 
-/// The real device on the way out for one connection.
+/// The real device on the way out, for one connection or for the interface itself.
 pub(super) struct Egress<'d, 'w, D> {
-    pub(super) device: &'d mut D,
-    pub(super) watch: &'w mut Watch,
+    /// Without one, frames go nowhere.
+    pub(super) device: Option<&'d mut D>,
+    pub(super) watch: Option<&'w mut Watch>,
 }
 
 impl<D: Device> Device for Egress<'_, '_, D> {
@@ -218,7 +219,7 @@ impl<D: Device> Device for Egress<'_, '_, D> {
     where
         Self: 't;
     type TxToken<'t>
-        = WatchedTx<'t, D::TxToken<'t>>
+        = Exit<'t, D::TxToken<'t>>
     where
         Self: 't;
 
@@ -227,14 +228,24 @@ impl<D: Device> Device for Egress<'_, '_, D> {
     }
 
     fn transmit(&mut self, now: Instant) -> Option<Self::TxToken<'_>> {
-        let Some(token) = self.device.transmit(now) else {
-            self.watch.refused += 1;
-            return None;
+        let token = match &mut self.device {
+            None => None,
+            Some(device) => {
+                let token = device.transmit(now);
+                if token.is_none() {
+                    if let Some(watch) = &mut self.watch {
+                        watch.refused += 1;
+                    }
+                    return None;
+                }
+                token
+            }
         };
-        Some(WatchedTx { token, watch: self.watch })
+        Some(Exit { token, watch: self.watch.as_deref_mut() })
     }
 
+    /// Not asked for on the way out either.
     fn capabilities(&self) -> DeviceCapabilities {
-        self.device.capabilities()
+        DeviceCapabilities::default()
     }
 }
