@@ -4,27 +4,31 @@ use super::listener::ListenerSlot;
 use super::slot::Slot;
 use crate::storage::ManagedSlice;
 use ::smoltcp::iface::SocketStorage;
+use core::array;
+use core::mem::MaybeUninit;
 
 /// Memory for `N` connections with `RX` and `TX` octets of buffer each, and `L` listeners: one static, say.
+///
+/// A static that starts as [`NEW`](Self::NEW) takes no flash: all of it goes to `.bss`. What is not zero is written when a stack takes it.
 ///
 /// A receive buffer below the MSS (1,460 octets on Ethernet) makes the peer send small segments; one of several MSS lets it send ahead.
 #[derive(Debug)]
 pub struct Storage<'a, const N: usize, const RX: usize, const TX: usize, const L: usize = 4> {
-    sockets: [[SocketStorage<'a>; 1]; N],
+    sockets: MaybeUninit<[[SocketStorage<'a>; 1]; N]>,
     rx: [[u8; RX]; N],
     tx: [[u8; TX]; N],
-    slots: [Slot<'a>; N],
-    listeners: [ListenerSlot; L],
+    slots: MaybeUninit<[Slot<'a>; N]>,
+    listeners: MaybeUninit<[ListenerSlot; L]>,
 }
 
 impl<const N: usize, const RX: usize, const TX: usize, const L: usize> Storage<'_, N, RX, TX, L> {
     /// Memory that nobody uses yet.
     pub const NEW: Self = Self {
-        sockets: [const { [SocketStorage::EMPTY; 1] }; N],
+        sockets: MaybeUninit::uninit(),
         rx: [[0; RX]; N],
         tx: [[0; TX]; N],
-        slots: [const { Slot::EMPTY }; N],
-        listeners: [const { ListenerSlot::EMPTY }; L],
+        slots: MaybeUninit::uninit(),
+        listeners: MaybeUninit::uninit(),
     };
 
     /// The same as [`NEW`](Self::NEW), for where a value is wanted.
@@ -51,14 +55,13 @@ impl<'a, const N: usize, const RX: usize, const TX: usize, const L: usize>
 {
     fn from(storage: &'a mut Storage<'a, N, RX, TX, L>) -> Self {
         let buffers = storage.rx.iter_mut().zip(storage.tx.iter_mut());
-        let memory = storage.sockets.iter_mut().zip(buffers);
-        for (slot, (socket, (rx, tx))) in storage.slots.iter_mut().zip(memory) {
+        let sockets = storage.sockets.write(array::from_fn(|_| [SocketStorage::default()]));
+        let slots = storage.slots.write(array::from_fn(|_| Slot::EMPTY));
+        for (slot, (socket, (rx, tx))) in slots.iter_mut().zip(sockets.iter_mut().zip(buffers)) {
             slot.equip(socket, rx, tx);
         }
-        Self {
-            slots: ManagedSlice::Borrowed(&mut storage.slots),
-            listeners: ManagedSlice::Borrowed(&mut storage.listeners),
-        }
+        let listeners = storage.listeners.write(array::from_fn(|_| ListenerSlot::EMPTY));
+        Self { slots: ManagedSlice::Borrowed(slots), listeners: ManagedSlice::Borrowed(listeners) }
     }
 }
 
