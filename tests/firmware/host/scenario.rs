@@ -2,6 +2,7 @@
 
 use crate::flood::Flood;
 use crate::machine::{Board, Machine, Network};
+use crate::transcript::{self, Application, EXPECTED};
 use socket2::{Domain, SockRef, Socket, Type};
 use socklet_tests::Pattern;
 use std::io::{Read as _, Write as _};
@@ -26,6 +27,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: |board, images| echo(board, Network::User, images, "echo"),
     },
     Scenario { name: "echo echoes over tap", run: |board, images| echo(board, Network::Tap, images, "echo") },
+    Scenario { name: "app says what it says on the host", run: converse },
     Scenario { name: "app serves four clients, then a fifth", run: five_clients },
     Scenario { name: "app survives a reset in every state", run: resets },
     Scenario { name: "app frees the slot of a client that vanished", run: vanished },
@@ -93,6 +95,17 @@ fn idle(board: Board, images: &Path) -> String {
     let used = machine.processor_time() - before;
     assert!(used < Duration::from_millis(200), "{used:?} of 2 s");
     format!("{} ms in 2 s", used.as_millis())
+}
+
+/// The same conversation as on the host, over TAP and over the system's sockets (`tests/tests/app.rs`), with the same transcript.
+fn converse(board: Board, images: &Path) -> String {
+    let host = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 7000)).expect("the namespace's port is free");
+    let machine = Machine::boot(board, Network::Tap, images, "app", &[]);
+    let mut said = || machine.expect_that("a line", PATIENCE, |line| !line.starts_with("status"));
+    let (echo, reply) = (machine.address(7), machine.address(8080));
+    let transcript = transcript::converse(Application { echo, reply, host: &host, said: &mut said });
+    assert_eq!(transcript, EXPECTED);
+    format!("{} lines", transcript.lines().count())
 }
 
 /// Four clients have the four slots of the echo server; the fifth is served when one of them leaves.

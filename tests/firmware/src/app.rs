@@ -31,16 +31,20 @@ const BETWEEN_LINES: Duration = Duration::from_secs(1);
 /// Prints a line.
 pub type Say = fn(Arguments<'_>);
 
-/// The servers' memory.
-pub struct Slots<S: TcpStack> {
+/// The servers' memory. On a stack without zero-copy (the system's sockets) the echo needs `HOLDBACK` bytes more.
+pub struct Slots<S: TcpStack, const HOLDBACK: usize = 0> {
     echo: [ServerSlot<S>; ECHO_SLOTS],
     reply: [ServerSlot<S>; REPLY_SLOTS],
+    holdback: [u8; HOLDBACK],
 }
 
-impl<S: TcpStack> Slots<S> {
+impl<S: TcpStack, const HOLDBACK: usize> Slots<S, HOLDBACK> {
     /// Memory that nobody uses yet.
-    pub const NEW: Self =
-        Self { echo: [ServerSlot::<S>::EMPTY; ECHO_SLOTS], reply: [ServerSlot::<S>::EMPTY; REPLY_SLOTS] };
+    pub const NEW: Self = Self {
+        echo: [ServerSlot::<S>::EMPTY; ECHO_SLOTS],
+        reply: [ServerSlot::<S>::EMPTY; REPLY_SLOTS],
+        holdback: [0; HOLDBACK],
+    };
 }
 
 /// The application.
@@ -55,9 +59,9 @@ impl<'a, S: TcpStack> App<'a, S> {
     ///
     /// # Errors
     /// Those of `listen`.
-    pub fn start(
+    pub fn start<const HOLDBACK: usize>(
         stack: &mut S,
-        slots: &'a mut Slots<S>,
+        slots: &'a mut Slots<S, HOLDBACK>,
         first_port: u16,
         host: SocketAddr,
         seed: u64,
@@ -67,7 +71,7 @@ impl<'a, S: TcpStack> App<'a, S> {
             .with_listen(ListenOptions::backlog(1))
             .with_deadlines(Deadlines::SERVER.with_idle(Some(Duration::from_secs(120))));
         let any = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), first_port + port);
-        let mut echo = Server::new(&mut slots.echo[..], config);
+        let mut echo = Server::new(&mut slots.echo[..], config).with_holdback(&mut slots.holdback[..]);
         echo.listen(stack, any(ECHO_PORT))?;
         let mut reply = Server::new(&mut slots.reply[..], config);
         reply.listen(stack, any(REPLY_PORT))?;
