@@ -43,6 +43,8 @@
 //! | [`stack`] | the boundary: what a TCP stack must offer |
 //! | [`storage`], [`time`] | slots and queues of fixed capacity; time as an argument |
 //!
+//! Into your firmware: the guide is in the module `guide` (with the feature `smoltcp`).
+//!
 //! # What holds everywhere
 //!
 //! - Nothing here does I/O, reads a clock or draws random numbers by itself. Inputs are calls, outputs are returned: events and the next
@@ -59,6 +61,8 @@
 pub mod client;
 pub mod codec;
 pub mod connection;
+#[cfg(feature = "smoltcp")]
+pub mod guide;
 mod log;
 #[cfg(feature = "embedded-nal")]
 pub mod nal;

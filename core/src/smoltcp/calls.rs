@@ -32,7 +32,7 @@ pub struct ListenerHandle {
 
 impl<'a> Engine<'a> {
     /// The slot that a handle names, if its connection is still the caller's.
-    #[inline(never)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn owned(&self, handle: ConnectionHandle) -> Result<&Slot<'a>, ErrorKind> {
         let slot = self.slots.get(usize::from(handle.index)).ok_or(ErrorKind::StaleHandle)?;
         match slot.life {

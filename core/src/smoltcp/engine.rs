@@ -228,7 +228,7 @@ impl<'a> Engine<'a> {
         let Some(set) = self.slots.get_mut(usize::from(run.index)).and_then(|slot| slot.set.as_mut()) else {
             return;
         };
-        let answer = Exit { token: Some(answer), watch: Some(&mut run.watch) };
+        let answer = Exit::<_, false> { token: Some(answer), watch: Some(&mut run.watch) };
         let mut one = OneFrame::new(frame, meta, answer);
         self.iface.poll_ingress_single(stamp(self.now), &mut one, set);
     }
@@ -258,7 +258,7 @@ impl<'a> Engine<'a> {
         let expected = segment.seq.wrapping_add(1);
         slot.sequence = Sequence { expected, next: isn };
         if let Some(set) = slot.set.as_mut() {
-            let nowhere = Exit::<D::TxToken<'_>> { token: None, watch: None };
+            let nowhere = Exit::<D::TxToken<'_>, false> { token: None, watch: None };
             let mut one = OneFrame::new(syn, PacketMeta::default(), nowhere);
             iface.poll_ingress_single(stamp(self.now), &mut one, set);
         }
@@ -315,7 +315,7 @@ impl<'a> Engine<'a> {
     }
 
     fn process_control(&mut self, frame: &[u8], meta: PacketMeta, answer: impl TxToken) {
-        let mut one = OneFrame::new(frame, meta, Exit { token: Some(answer), watch: None });
+        let mut one = OneFrame::new(frame, meta, Exit::<_, false> { token: Some(answer), watch: None });
         self.iface.poll_ingress_single(stamp(self.now), &mut one, &mut self.control);
     }
 

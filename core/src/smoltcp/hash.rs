@@ -6,6 +6,7 @@ pub(super) struct Key([u32; 2]);
 
 impl Key {
     /// HalfSipHash-1-3 with a 64-bit key: 32-bit arithmetic only, some 100 instructions for a 4-tuple on a Cortex-M.
+    #[cfg_attr(not(target_os = "none"), inline)]
     pub(super) fn hash<const N: usize>(self, words: &[u32; N]) -> u32 {
         let Self([k0, k1]) = self;
         let mut state = [k0, k1, 0x6c79_6765 ^ k0, 0x7465_6462 ^ k1];

@@ -125,15 +125,17 @@ fn offer_one_unit_less(frame: &mut [u8], tcp: usize, checksummed: bool) {
     }
 }
 
-/// The one transmit token that smoltcp sees, whatever leaves: its code for sending is in the image once.
-pub(super) struct Exit<'w, T> {
+/// The one transmit token that smoltcp sees: its code for sending is in a firmware's image once.
+///
+/// With an operating system there is room for a second copy, inlined where connections send: `OUT` tells the two apart.
+pub(super) struct Exit<'w, T, const OUT: bool> {
     /// The device's; without one the frame goes nowhere.
     pub(super) token: Option<T>,
     /// Who looks at what leaves.
     pub(super) watch: Option<&'w mut Watch>,
 }
 
-impl<T: TxToken> TxToken for Exit<'_, T> {
+impl<T: TxToken, const OUT: bool> TxToken for Exit<'_, T, OUT> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
         let Self { token, watch } = self;
         let Some(token) = token else {
@@ -206,6 +208,8 @@ impl<'f, T: TxToken> Device for OneFrame<'f, T> {
     }
 }
 
+const SECOND_COPY: bool = cfg!(not(target_os = "none"));
+
 /// The real device on the way out, for one connection or for the interface itself.
 pub(super) struct Egress<'d, 'w, D> {
     /// Without one, frames go nowhere.
@@ -219,7 +223,7 @@ impl<D: Device> Device for Egress<'_, '_, D> {
     where
         Self: 't;
     type TxToken<'t>
-        = Exit<'t, D::TxToken<'t>>
+        = Exit<'t, D::TxToken<'t>, SECOND_COPY>
     where
         Self: 't;
 
