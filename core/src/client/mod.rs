@@ -300,8 +300,9 @@ impl<S: TcpStack> Client<S> {
                 }
             },
         };
+        let traffic = connection.traffic();
         connection.release(stack, reason);
-        Some(self.ended(reason, Traffic::default(), None))
+        Some(self.ended(reason, traffic, None))
     }
 
     fn advance(

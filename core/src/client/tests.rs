@@ -63,6 +63,21 @@ impl Default for World {
 }
 
 #[test]
+fn what_was_received_before_it_heard_of_the_opening_is_counted() {
+    let mut world = World::default();
+    assert_eq!(world.events(), []);
+    world.stack.peer_accepts(0);
+    world.stack.peer_sends(0, b"hi");
+    assert_eq!(world.client.recv(&mut world.stack, &mut [0; 8]), Ok(Received::Data(2)));
+    world.client.abort().unwrap();
+    let events = world.events();
+    assert!(
+        matches!(events[..], [Event::Closed { traffic: Traffic { received: 2, sent: 0 }, .. }]),
+        "{events:?}"
+    );
+}
+
+#[test]
 fn a_closing_client_sleeps_until_the_peer_does_something() {
     let mut world = World::default();
     world.open(0);
