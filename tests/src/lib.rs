@@ -17,6 +17,7 @@
 
 pub mod behaviours;
 pub mod cable;
+pub mod fuzz;
 mod host;
 pub mod hostile;
 pub mod ideal;

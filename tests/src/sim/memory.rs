@@ -46,7 +46,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
 }
 
 /// Does something in which no allocation is expected.
-pub(super) fn counted<R>(act: impl FnOnce() -> R) -> R {
+pub fn counted<R>(act: impl FnOnce() -> R) -> R {
     watched(true, act)
 }
 
@@ -63,7 +63,7 @@ fn watched<R>(watch: bool, act: impl FnOnce() -> R) -> R {
 }
 
 /// How many allocations were seen on this thread since the last call.
-pub(super) fn take_count() -> u64 {
+pub fn take_count() -> u64 {
     WATCHED.set(false);
     COUNT.take()
 }

@@ -56,7 +56,7 @@ pub use command::{Command, check, explain, main, table};
 pub use coverage::Coverage;
 pub use faults::{Change, Direction, Faults, LATE, LONGEST_CUT, QUEUE, Weather, random_weather};
 pub use ledger::Reasons;
-pub use memory::CountingAllocator;
+pub use memory::{CountingAllocator, counted, take_count};
 pub use network::{FrameCounts, Port, RxToken, TxToken};
 pub use parties::Party;
 pub use pcap::Tape;
