@@ -162,7 +162,7 @@ impl<'a> Engine<'a> {
                     Arrival::For(index) => self.take(index, key, &segment, frame, meta, answer),
                     Arrival::Challenge(index) => self.challenge(index, &segment, frame, meta, answer),
                     Arrival::Opens { index, isn, cookie: false } => {
-                        self.open::<D>(index, isn, &segment, frame)
+                        self.open::<D>(index, isn, &segment, frame);
                     }
                     Arrival::Opens { index, isn, cookie: true } => {
                         self.open_by_cookie::<D>(index, isn, &segment, frame);
