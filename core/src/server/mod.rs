@@ -34,6 +34,7 @@ pub use relay::{Relayed, Stopped};
 use crate::connection::{
     Connection, Context, Deadline, Error, Input, Reason, State, Traffic, Transitions, UNKNOWN_TIME, Verdict,
 };
+use crate::log::debug;
 use crate::stack::{ErrorKind, Ready, StackError, Tag, TcpStack};
 use crate::storage::{Id, ManagedSlice, Slab, SlabSlot};
 use crate::time::{Duration, Instant, earliest};
@@ -369,6 +370,7 @@ impl<'a, S: TcpStack> Server<'a, S> {
         };
         let connection = self.slots.get_mut(id)?;
         if rejected {
+            debug!("{peer} is rejected: it has as many connections as one peer may have");
             self.stats.rejected = self.stats.rejected.wrapping_add(1);
             connection.apply(Input::Rejected, &mut self.cx);
             return self.finish(stack, id, Reason::Rejected);
