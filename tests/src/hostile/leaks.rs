@@ -135,7 +135,7 @@ fn end(rig: &mut Rig, port: u16, ending: Ending) {
         Ending::LinkLost => {
             // Not for the others of this round: only every hundredth connection sees it.
             rig.open(port);
-            if port % 100 == 9 {
+            if port % 100 == 33 {
                 rig.stack.link_lost();
             }
         }
