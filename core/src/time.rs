@@ -54,7 +54,7 @@ impl Add<Duration> for Instant {
     type Output = Self;
 
     /// Not inlined: 64-bit sums and products are long on a 32-bit machine.
-    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(target_arch = "arm", inline(never))]
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(micros(duration)))
     }

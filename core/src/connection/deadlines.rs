@@ -215,7 +215,7 @@ struct Limits {
 }
 
 impl Limits {
-    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(target_arch = "arm", inline(never))]
     fn add(&mut self, since: Instant, limit: Option<Duration>, deadline: Deadline) -> Result<(), Deadline> {
         let Some(limit) = limit else { return Ok(()) };
         let at = since + limit;

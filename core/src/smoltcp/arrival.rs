@@ -9,7 +9,7 @@ use crate::log::debug;
 use crate::stack::Backpressure;
 use crate::time::Duration;
 use ::smoltcp::socket::tcp::{self, State};
-use ::smoltcp::wire::IpListenEndpoint;
+use ::smoltcp::wire::{IpAddress, IpListenEndpoint};
 
 /// How long a cookie may come back (see [`isn`]), rounded up.
 const COOKIE_LIFE: Duration = Duration::from_secs(135);
@@ -253,10 +253,9 @@ impl Engine<'_> {
         slot.cookie || deadline + self.config.half_open_reclaim <= self.now + self.config.half_open
     }
 
-    /// The interface that processes the one segment which opens `flow`, so that the connection gets this sequence number.
-    pub(super) fn opening(&self, flow: &Flow, isn: u32) -> Option<::smoltcp::iface::Interface> {
-        let local = super::address(flow.local.ip())?;
-        Some(isn::opening(&self.caps, self.config.hardware_addr, local, isn))
+    /// The interface that processes the one segment which opens a connection of `local`, so that the connection gets this sequence number.
+    pub(super) fn opening(&self, local: IpAddress, isn: u32) -> ::smoltcp::iface::Interface {
+        isn::opening(&self.caps, self.config.hardware_addr, local, isn)
     }
 
     /// The sequence number for a connection opened from here.

@@ -32,7 +32,7 @@ pub struct ListenerHandle {
 
 impl<'a> Engine<'a> {
     /// The slot that a handle names, if its connection is still the caller's.
-    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(target_arch = "arm", inline(never))]
     pub(super) fn owned(&self, handle: ConnectionHandle) -> Result<&Slot<'a>, ErrorKind> {
         let slot = self.slots.get(usize::from(handle.index)).ok_or(ErrorKind::StaleHandle)?;
         match slot.life {
@@ -211,7 +211,7 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
         let to = (address(remote.ip()).ok_or(ErrorKind::Unsupported)?, remote.port());
         let from = (address(flow.local.ip()).ok_or(ErrorKind::Unsupported)?, flow.local_port);
         let isn = engine.initial_number(&flow);
-        let mut opening = engine.opening(&flow, isn).ok_or(ErrorKind::Unsupported)?;
+        let mut opening = engine.opening(from.0, isn);
         let slot = engine.slots.get_mut(usize::from(index)).ok_or(ErrorKind::NoSlot)?;
         let socket = slot.socket_mut().ok_or(ErrorKind::NoSlot)?;
         socket.connect(opening.context(), to, from).map_err(|_| ErrorKind::InvalidState)?;

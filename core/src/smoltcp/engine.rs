@@ -252,7 +252,8 @@ impl<'a> Engine<'a> {
 
     /// Processes the segment that opens a connection, so that it gets the initial sequence number `isn`.
     fn open<D: Device>(&mut self, index: u16, isn: u32, segment: &Segment, syn: &[u8]) {
-        let Some(mut iface) = self.opening(&segment.flow, isn) else { return };
+        let Some(local) = super::address(segment.flow.local.ip()) else { return };
+        let mut iface = self.opening(local, isn);
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
         let Some(before) = slot.socket().map(Snapshot::of) else { return };
         let expected = segment.seq.wrapping_add(1);

@@ -168,12 +168,12 @@ impl<'a> Slot<'a> {
         self.room = left.min(u32::from(u16::MAX)) as u16;
     }
 
-    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(target_arch = "arm", inline(never))]
     pub(super) fn socket(&self) -> Option<&tcp::Socket<'a>> {
         tcp::Socket::downcast(self.set.as_ref()?.iter().next()?.1)
     }
 
-    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(target_arch = "arm", inline(never))]
     pub(super) fn socket_mut(&mut self) -> Option<&mut tcp::Socket<'a>> {
         tcp::Socket::downcast_mut(self.set.as_mut()?.iter_mut().next()?.1)
     }

@@ -98,18 +98,18 @@ impl Deadlines {
     }
 }
 
-#[cfg_attr(target_os = "none", inline(never))]
+#[cfg_attr(target_arch = "arm", inline(never))]
 fn slot_at<T: Timed>(slots: &[T], position: u16) -> u16 {
     slots.get(usize::from(position)).map_or(NONE, |slot| slot.timer().slot_here)
 }
 
-#[cfg_attr(target_os = "none", inline(never))]
+#[cfg_attr(target_arch = "arm", inline(never))]
 fn due_at<T: Timed>(slots: &[T], position: u16) -> Instant {
     let slot = slot_at(slots, position);
     slots.get(usize::from(slot)).map_or(Instant::FAR_FUTURE, |slot| slot.timer().at)
 }
 
-#[cfg_attr(target_os = "none", inline(never))]
+#[cfg_attr(target_arch = "arm", inline(never))]
 fn place<T: Timed>(slots: &mut [T], slot: u16, position: u16) {
     if let Some(at) = slots.get_mut(usize::from(position)) {
         at.timer_mut().slot_here = slot;

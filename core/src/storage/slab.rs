@@ -143,7 +143,7 @@ impl<'a, T> Slab<'a, T> {
     }
 
     /// The value that `id` names, to change it.
-    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(target_arch = "arm", inline(never))]
     pub fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         let slot = self.slots.get_mut(id.index())?;
         if slot.generation == id.generation { slot.value.as_mut() } else { None }

@@ -25,7 +25,9 @@ pub(crate) fn print(images: &Path) -> Result<bool, Box<dyn Error>> {
         .output()?;
     let lines = Loader::new(&image)?;
     let mut found: BTreeMap<(&str, &'static str), Vec<u64>> = BTreeMap::new();
-    for (address, instruction) in String::from_utf8_lossy(&output.stdout).lines().filter_map(split) {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let branches: Vec<(u64, u64)> = text.lines().filter_map(split).filter_map(branch).collect();
+    for (address, instruction) in text.lines().filter_map(split) {
         let target = instruction.split_once('<').map_or("", |(_, target)| target);
         let calls =
             |names: &[&str]| instruction.starts_with('b') && names.iter().any(|name| target.contains(name));
@@ -38,7 +40,9 @@ pub(crate) fn print(images: &Path) -> Result<bool, Box<dyn Error>> {
         } else {
             continue;
         };
-        found.entry((kind, owner(&lines, address)?)).or_default().push(address);
+        for cause in causes(&lines, &branches, address)? {
+            found.entry((kind, owner(&lines, cause)?)).or_default().push(cause);
+        }
     }
     println!("\nin the image of the echo server for the Cortex-M3:");
     for kind in ["a way to panic", "64-bit division", "floating point"] {
@@ -52,6 +56,23 @@ pub(crate) fn print(images: &Path) -> Result<bool, Box<dyn Error>> {
         println!("ABOVE THE LIMIT: {kind} in {part}, at {addresses:x?}");
     }
     Ok(bad.is_empty() && !found.is_empty())
+}
+
+/// Where a call comes from: itself, or, where several were merged into one that has no line any more, the branches to it.
+fn causes(lines: &Loader, branches: &[(u64, u64)], call: u64) -> Result<Vec<u64>, Box<dyn Error>> {
+    if lines.find_location(call)?.is_some_and(|location| location.line.is_some_and(|line| line > 0)) {
+        return Ok(vec![call]);
+    }
+    // The branch may be to the instruction before, which sets the argument.
+    let leads = |to: u64| to <= call && call - to <= 4;
+    let from: Vec<u64> = branches.iter().filter(|(_, to)| leads(*to)).map(|(from, _)| *from).collect();
+    Ok(if from.is_empty() { vec![call] } else { from })
+}
+
+/// From where to where a branch goes.
+fn branch((address, instruction): (u64, &str)) -> Option<(u64, u64)> {
+    let to = instruction.split_once('<')?.0.split_whitespace().last()?;
+    instruction.starts_with(['b', 'c']).then_some((address, u64::from_str_radix(to, 16).ok()?))
 }
 
 /// A line of the disassembly: `address: instruction`.
