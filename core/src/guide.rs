@@ -49,12 +49,12 @@
 //! `.bss` is, in bytes, on a 32-bit machine with IPv4 only:
 //!
 //! ```text
-//! connections x (receive buffer + send buffer + 424) + listeners x 48 + server slots x 96 + 1 KiB for the stack object
+//! connections x (receive buffer + send buffer + 428) + listeners x 48 + server slots x 96 + 1 KiB for the stack object
 //! ```
 //!
-//! 424 is what [`Storage`](crate::smoltcp::Storage) keeps for a connection beside its buffers: smoltcp's socket, and the backend's slot of at
+//! 428 is what [`Storage`](crate::smoltcp::Storage) keeps for a connection beside its buffers: smoltcp's socket, and the backend's slot of at
 //! most 200. A [`ServerSlot`](crate::server::ServerSlot) is kept for each client that is served at once, and the stack needs one slot more for
-//! each client that may wait in the backlog. `tests/firmware/run --figures` prints the sizes of the images, by part.
+//! each client that may wait in the backlog. `tests/firmware/run --figures` prints what the images take, by part.
 //!
 //! | connections | buffers each way | RAM |
 //! |---|---|---|
