@@ -10,7 +10,7 @@ use super::listener::ListenerSlot;
 use super::ports::Ports;
 use super::slot::{LifeList, Slot, Snapshot, Work, WorkList};
 use super::stats::Stats;
-use super::token::{Egress, Exit, OneFrame, Sequence, Watch};
+use super::token::{Egress, Exit, OneFrame, SECOND_COPY, Sequence, Watch};
 use crate::storage::{Deadlines, List, ManagedSlice};
 use crate::time::{Duration, Instant};
 use ::smoltcp::iface::{Interface, PollResult, SocketSet};
@@ -288,7 +288,7 @@ impl<'a> Engine<'a> {
         self.open::<D>(index, isn, &first, syn.get(..length).unwrap_or(&[]));
         // Its SYN|ACK left long ago.
         if let Some(set) = self.slots.get_mut(usize::from(index)).and_then(|slot| slot.set.as_mut()) {
-            let mut nowhere = Egress::<D> { device: None, watch: None };
+            let mut nowhere = Egress::<D, false> { device: None, watch: None };
             self.iface.poll_egress(stamp(self.now), &mut nowhere, set);
         }
     }
@@ -324,7 +324,7 @@ impl<'a> Engine<'a> {
 
     fn egress<D: Device>(&mut self, device: &mut D) {
         if core::mem::take(&mut self.control_due) {
-            let mut device = Egress { device: Some(&mut *device), watch: None };
+            let mut device = Egress::<D, false> { device: Some(&mut *device), watch: None };
             self.iface.poll_egress(stamp(self.now), &mut device, &mut self.control);
         }
         // Those that become dirty again meanwhile wait for the next poll: bounded work.
@@ -364,7 +364,7 @@ impl<'a> Engine<'a> {
             if due.is_none_or(|at| at > now) {
                 break;
             }
-            let mut device = Egress { device: Some(&mut *device), watch: Some(&mut watch) };
+            let mut device = Egress::<D, SECOND_COPY> { device: Some(&mut *device), watch: Some(&mut watch) };
             let result = self.iface.poll_egress(now, &mut device, set);
             // After a large segment there is probably another: asking would cost more than trying.
             if result == PollResult::None || !watch.large {
@@ -425,9 +425,11 @@ impl<'a> Engine<'a> {
         self.release(index);
     }
 
+    /// Whether the interface has this address.
     pub(super) fn is_own(&self, ip: IpAddr) -> bool {
         super::address(ip).is_some_and(|ip| self.iface.has_ip_addr(ip))
     }
+
     /// Whether an address can be a peer's: unicast, and not the broadcast address of an own network (RFC 1122, section 4.2.3.10).
     pub(super) fn is_peer(&self, addr: Address) -> bool {
         let is_broadcast = |cidr: &IpCidr| match cidr {

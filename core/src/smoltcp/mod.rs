@@ -9,6 +9,8 @@
 //! - With no room, the listener's [`Backpressure`](crate::stack::Backpressure) decides: drop the SYN for the peer to try again, or reset it.
 //! - A slot is made free for a newcomer by ending the oldest TIME-WAIT, else a half-open connection that has not answered for
 //!   [`Config::half_open_reclaim`]. Established connections are never taken.
+//! - In a flood of SYNs, initial sequence numbers are cookies that remember a half-open connection when its slot is needed. Their known price (RFC
+//!   4987, section 3.6): for two minutes after, a client whose connection was aborted and did not hear of it can bring it back with its first bytes.
 //! - A closed connection delivers what is queued, for [`Config::linger`] at most, without its owner.
 //! - The work of one poll is bounded: [`Config::frames_per_poll`] received frames, and a burst of segments for each connection.
 //!

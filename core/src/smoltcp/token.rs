@@ -208,22 +208,23 @@ impl<'f, T: TxToken> Device for OneFrame<'f, T> {
     }
 }
 
-const SECOND_COPY: bool = cfg!(not(target_os = "none"));
+/// What connections send goes through a copy of smoltcp's code that nothing else uses; on firmware, through the only one.
+pub(super) const SECOND_COPY: bool = cfg!(not(target_os = "none"));
 
 /// The real device on the way out, for one connection or for the interface itself.
-pub(super) struct Egress<'d, 'w, D> {
+pub(super) struct Egress<'d, 'w, D, const OUT: bool> {
     /// Without one, frames go nowhere.
     pub(super) device: Option<&'d mut D>,
     pub(super) watch: Option<&'w mut Watch>,
 }
 
-impl<D: Device> Device for Egress<'_, '_, D> {
+impl<D: Device, const OUT: bool> Device for Egress<'_, '_, D, OUT> {
     type RxToken<'t>
         = SeenRx<'t>
     where
         Self: 't;
     type TxToken<'t>
-        = Exit<'t, D::TxToken<'t>, SECOND_COPY>
+        = Exit<'t, D::TxToken<'t>, OUT>
     where
         Self: 't;
 
