@@ -302,17 +302,11 @@ impl<C: Copy> Connection<C> {
     }
 
     fn may_send<E>(&self) -> Result<(), Error<E>> {
-        match self.state {
-            State::Opening | State::Open | State::PeerClosed => Ok(()),
-            State::WriteClosed | State::Closing(_) | State::Closed(_) => Err(Error::Closed),
-        }
+        if self.state.sends() { Ok(()) } else { Err(Error::Closed) }
     }
 
     fn may_receive<E>(&self) -> Result<(), Error<E>> {
-        match self.state {
-            State::Opening | State::Open | State::PeerClosed | State::WriteClosed => Ok(()),
-            State::Closing(_) | State::Closed(_) => Err(Error::Closed),
-        }
+        if self.state.receives() { Ok(()) } else { Err(Error::Closed) }
     }
 
     fn note_sent<E: StackError>(
@@ -324,10 +318,7 @@ impl<C: Copy> Connection<C> {
         match sent {
             Ok(Sent::Queued(count)) => {
                 self.blocked |= offered.is_some_and(|offered| count < offered);
-                if count > 0 {
-                    self.stirred |= self.clock.sent(cx.now, &self.traffic);
-                    self.traffic.sent = self.traffic.sent.wrapping_add(count as u64);
-                }
+                self.note_queued(count, cx);
             }
             Ok(Sent::WouldBlock) => self.blocked = true,
             Err(ref error) => self.note_error(error.kind(), cx),
@@ -335,27 +326,41 @@ impl<C: Copy> Connection<C> {
         sent.map_err(Error::Stack)
     }
 
-    fn note_received(&mut self, count: usize, cx: &mut Context) {
+    pub(crate) fn note_queued(&mut self, count: usize, cx: &mut Context) {
+        if count > 0 {
+            self.stirred |= self.clock.sent(cx.now, &self.traffic);
+            self.traffic.sent = self.traffic.sent.wrapping_add(count as u64);
+        }
+    }
+
+    pub(crate) fn note_received(&mut self, count: usize, cx: &mut Context) {
         if count > 0 {
             self.stirred |= self.clock.received(cx.now, &self.traffic);
             self.traffic.received = self.traffic.received.wrapping_add(count as u64);
         }
     }
 
+    #[inline]
     fn note_end<T: Ended, E: StackError>(
         &mut self,
         result: Result<T, E>,
         cx: &mut Context,
     ) -> Result<T, Error<E>> {
         match &result {
-            Ok(value) if value.is_end_of_stream() => self.apply(Input::EndOfStream, cx),
+            Ok(value) if value.is_end_of_stream() => self.note_end_of_stream(cx),
             Ok(_) => {}
             Err(error) => self.note_error(error.kind(), cx),
         }
         result.map_err(Error::Stack)
     }
 
+    #[cold]
+    fn note_end_of_stream(&mut self, cx: &mut Context) {
+        self.apply(Input::EndOfStream, cx);
+    }
+
     /// An error of a call may be the end of the connection.
+    #[cold]
     fn note_error(&mut self, kind: ErrorKind, cx: &mut Context) {
         match kind {
             ErrorKind::Closed | ErrorKind::InvalidState | ErrorKind::Unsupported => {}

@@ -158,6 +158,22 @@ impl State {
             Self::Closed(_) => StateKind::Closed,
         }
     }
+
+    /// Whether its owner may send.
+    pub(crate) const fn sends(self) -> bool {
+        match self {
+            Self::Opening | Self::Open | Self::PeerClosed => true,
+            Self::WriteClosed | Self::Closing(_) | Self::Closed(_) => false,
+        }
+    }
+
+    /// Whether its owner may receive: after the peer's end of stream it is told of that end again.
+    pub(crate) const fn receives(self) -> bool {
+        match self {
+            Self::Opening | Self::Open | Self::PeerClosed | Self::WriteClosed => true,
+            Self::Closing(_) | Self::Closed(_) => false,
+        }
+    }
 }
 
 /// An [`Input`] without its data.

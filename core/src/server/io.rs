@@ -191,7 +191,7 @@ impl<'a, S: TcpStack> Server<'a, S> {
     }
 
     /// Does something with a connection, and sees to it that the next poll looks at it if that changed anything.
-    fn on<R>(
+    pub(super) fn on<R>(
         &mut self,
         id: Id,
         call: impl FnOnce(&mut Connection<S::Connection>, &mut Context) -> Result<R, Error<S::Error>>,

@@ -54,8 +54,42 @@ impl<S: TcpStack> Server<'_, S> {
         to: Id,
         mut tap: impl FnMut(&[u8]),
     ) -> Result<Relayed, Error<S::Error>> {
-        let mut chunk = Vec::<u8, CHUNK>::new();
         let mut bytes = 0;
+        while bytes < BUDGET {
+            let moved = self.splice(stack, from, to, &mut tap);
+            if moved == 0 {
+                return self.bounce(stack, from, to, bytes, tap);
+            }
+            bytes += moved;
+        }
+        Ok(Relayed { bytes, stopped: Stopped::Budget })
+    }
+
+    /// Takes the stack's short cut. What moves nothing, failures too, is left to [`bounce`](Self::bounce) to find out.
+    fn splice(&mut self, stack: &mut S, from: Id, to: Id, tap: impl FnOnce(&[u8])) -> usize {
+        let (Some(source), Some(target)) = (self.slots.get(from), self.slots.get(to)) else { return 0 };
+        if !source.state().receives() || !target.state().sends() {
+            return 0;
+        }
+        let moved = stack.splice(source.handle(), target.handle(), tap).unwrap_or(0);
+        if moved > 0 {
+            // Neither id is stale.
+            let _ = self.on(from, |connection, cx| Ok(connection.note_received(moved, cx)));
+            let _ = self.on(to, |connection, cx| Ok(connection.note_queued(moved, cx)));
+        }
+        moved
+    }
+
+    /// Relays through memory of its own, from `bytes` on.
+    fn bounce(
+        &mut self,
+        stack: &mut S,
+        from: Id,
+        to: Id,
+        mut bytes: usize,
+        mut tap: impl FnMut(&[u8]),
+    ) -> Result<Relayed, Error<S::Error>> {
+        let mut chunk = Vec::<u8, CHUNK>::new();
         // What of the chunk was queued at the target, and is now to be taken from the source.
         let mut queued = 0;
         let mut stopped = None;

@@ -108,14 +108,6 @@ impl<'a> Engine<'a> {
         });
         found
     }
-
-    /// What a call on a connection that can no longer do it answers.
-    fn refusal(slot: &Slot<'_>) -> ErrorKind {
-        match slot.end {
-            Some(End::Failed(kind)) => kind,
-            Some(End::Finished) | None => ErrorKind::Closed,
-        }
-    }
 }
 
 impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
@@ -238,7 +230,16 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
     }
 
     fn send(&mut self, connection: ConnectionHandle, data: &[u8]) -> Result<Sent, ErrorKind> {
-        self.send_by(connection, |socket| socket.send_slice(data), data.is_empty())
+        let slot = self.engine.owned_mut(connection)?;
+        let end = slot.end;
+        let socket = slot.socket_mut().ok_or(ErrorKind::StaleHandle)?;
+        let sent = match socket.send_slice(data) {
+            Ok(0) if !data.is_empty() => Sent::WouldBlock,
+            Ok(count) => Sent::Queued(count),
+            Err(tcp::SendError::InvalidState) => return cannot_send(socket, end),
+        };
+        self.engine.set_work(connection.index, Work::Dirty);
+        Ok(sent)
     }
 
     fn send_with(
@@ -246,26 +247,34 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
         connection: ConnectionHandle,
         fill: impl FnOnce(&mut [u8]) -> usize,
     ) -> Result<Sent, ErrorKind> {
+        let slot = self.engine.owned_mut(connection)?;
+        let end = slot.end;
+        let socket = slot.socket_mut().ok_or(ErrorKind::StaleHandle)?;
+        if !socket.may_send() {
+            return cannot_send(socket, end);
+        }
+        if !socket.can_send() {
+            return Ok(Sent::WouldBlock);
+        }
         let fill = |buffer: &mut [u8]| {
             let filled = fill(buffer).min(buffer.len());
             (filled, filled)
         };
-        let full =
-            self.engine.socket(connection)?.send_queue() == self.engine.socket(connection)?.send_capacity();
-        if full && self.engine.socket(connection)?.may_send() {
-            return Ok(Sent::WouldBlock);
-        }
-        self.send_by(connection, |socket| socket.send(fill), true)
+        let count = socket.send(fill).unwrap_or(0);
+        self.engine.set_work(connection.index, Work::Dirty);
+        Ok(Sent::Queued(count))
     }
 
     fn recv(&mut self, connection: ConnectionHandle, buffer: &mut [u8]) -> Result<Received, ErrorKind> {
-        if buffer.is_empty() {
-            let socket = self.engine.socket(connection)?;
-            if socket.can_recv() {
-                return Ok(Received::Data(0));
-            }
+        let slot = self.engine.owned_mut(connection)?;
+        let end = slot.end;
+        let socket = slot.socket_mut().ok_or(ErrorKind::StaleHandle)?;
+        if !socket.can_recv() {
+            return cannot_receive(socket, end);
         }
-        self.recv_by(connection, |socket| socket.recv_slice(buffer))
+        let count = socket.recv_slice(buffer).unwrap_or(0);
+        self.engine.set_work(connection.index, Work::Dirty);
+        Ok(Received::Data(count))
     }
 
     fn recv_with<R>(
@@ -273,25 +282,42 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
         connection: ConnectionHandle,
         take: impl FnOnce(&[u8]) -> (usize, R),
     ) -> Result<Received<R>, ErrorKind> {
-        if !self.engine.socket(connection)?.can_recv() {
-            return match self.recv_by(connection, |socket| socket.recv_slice(&mut []))? {
-                Received::Data(_) | Received::WouldBlock => Ok(Received::WouldBlock),
-                Received::EndOfStream => Ok(Received::EndOfStream),
-            };
+        let slot = self.engine.owned_mut(connection)?;
+        let end = slot.end;
+        let socket = slot.socket_mut().ok_or(ErrorKind::StaleHandle)?;
+        if !socket.can_recv() {
+            return cannot_receive(socket, end);
         }
-        let mut value = None;
-        let received = self.recv_by(connection, |socket| {
-            socket.recv(|bytes| {
-                let (taken, result) = take(bytes);
-                value = Some(result);
-                (taken.min(bytes.len()), 1)
-            })
-        })?;
-        Ok(match (received, value) {
-            (Received::Data(_), Some(value)) => Received::Data(value),
-            (Received::EndOfStream, _) => Received::EndOfStream,
-            (Received::Data(_) | Received::WouldBlock, _) => Received::WouldBlock,
-        })
+        let take = |bytes: &mut [u8]| {
+            let (taken, value) = take(bytes);
+            (taken.min(bytes.len()), value)
+        };
+        let Ok(value) = socket.recv(take) else { return Ok(Received::WouldBlock) };
+        self.engine.set_work(connection.index, Work::Dirty);
+        Ok(Received::Data(value))
+    }
+
+    fn splice(
+        &mut self,
+        from: ConnectionHandle,
+        to: ConnectionHandle,
+        tap: impl FnOnce(&[u8]),
+    ) -> Result<usize, ErrorKind> {
+        let moved = if from == to {
+            let socket = self.engine.owned_mut(from)?.socket_mut().ok_or(ErrorKind::StaleHandle)?;
+            turn_round(socket, tap)
+        } else {
+            self.engine.owned(from)?;
+            self.engine.owned(to)?;
+            let both = [usize::from(from.index), usize::from(to.index)];
+            let [from, to] = self.engine.slots.get_disjoint_mut(both).map_err(|_| ErrorKind::StaleHandle)?;
+            from.socket_mut().zip(to.socket_mut()).map_or(0, |(from, to)| move_across(from, to, tap))
+        };
+        if moved > 0 {
+            self.engine.set_work(from.index, Work::Dirty);
+            self.engine.set_work(to.index, Work::Dirty);
+        }
+        Ok(moved)
     }
 
     fn shutdown(&mut self, connection: ConnectionHandle) -> Result<(), ErrorKind> {
@@ -365,50 +391,62 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
     }
 }
 
-impl<D: Device> SmoltcpStack<'_, D> {
-    fn send_by(
-        &mut self,
-        connection: ConnectionHandle,
-        send: impl FnOnce(&mut tcp::Socket<'_>) -> Result<usize, tcp::SendError>,
-        zero_is_fine: bool,
-    ) -> Result<Sent, ErrorKind> {
-        let slot = self.engine.owned_mut(connection)?;
-        let socket = slot.socket_mut().ok_or(ErrorKind::StaleHandle)?;
-        match send(socket) {
-            Ok(0) if !zero_is_fine => Ok(Sent::WouldBlock),
-            Ok(count) => {
-                self.engine.set_work(connection.index, Work::Dirty);
-                Ok(Sent::Queued(count))
-            }
-            Err(tcp::SendError::InvalidState) => match (socket.state(), slot.end) {
-                (tcp::State::SynSent | tcp::State::SynReceived, None) => Ok(Sent::WouldBlock),
-                _ => Err(Engine::refusal(slot)),
-            },
-        }
+/// What a call that sends answers when smoltcp will not.
+#[cold]
+fn cannot_send(socket: &tcp::Socket<'_>, end: Option<End>) -> Result<Sent, ErrorKind> {
+    match (socket.state(), end) {
+        (tcp::State::SynSent | tcp::State::SynReceived, None) => Ok(Sent::WouldBlock),
+        (_, Some(End::Failed(kind))) => Err(kind),
+        (_, Some(End::Finished) | None) => Err(ErrorKind::Closed),
     }
+}
 
-    fn recv_by(
-        &mut self,
-        connection: ConnectionHandle,
-        recv: impl FnOnce(&mut tcp::Socket<'_>) -> Result<usize, RecvError>,
-    ) -> Result<Received, ErrorKind> {
-        let slot = self.engine.owned_mut(connection)?;
-        let socket = slot.socket_mut().ok_or(ErrorKind::StaleHandle)?;
-        match recv(socket) {
-            Ok(0) => match slot.end {
-                Some(End::Failed(kind)) => Err(kind),
-                Some(End::Finished) | None => Ok(Received::WouldBlock),
-            },
-            Ok(count) => {
-                self.engine.set_work(connection.index, Work::Dirty);
-                Ok(Received::Data(count))
-            }
-            Err(RecvError::Finished) => Ok(Received::EndOfStream),
-            Err(RecvError::InvalidState) => match slot.end {
-                Some(End::Failed(kind)) => Err(kind),
-                Some(End::Finished) => Ok(Received::EndOfStream),
-                None => Ok(Received::WouldBlock),
-            },
+/// What a call that receives answers when there is nothing.
+fn cannot_receive<R>(socket: &mut tcp::Socket<'_>, end: Option<End>) -> Result<Received<R>, ErrorKind> {
+    let more_may_come = socket.may_recv();
+    match end {
+        // Of the errors only this one is the end of the peer's stream.
+        _ if !more_may_come && socket.recv_slice(&mut []) == Err(RecvError::Finished) => {
+            Ok(Received::EndOfStream)
         }
+        Some(End::Failed(kind)) => Err(kind),
+        Some(End::Finished) if !more_may_come => Ok(Received::EndOfStream),
+        Some(End::Finished) | None => Ok(Received::WouldBlock),
     }
+}
+
+/// Octets that an echo moves at a time, on the stack: smoltcp lends one of a socket's buffers, never both.
+const BOUNCE: usize = 1024;
+
+/// Moves bytes from a socket's receive buffer to its send buffer.
+fn turn_round(socket: &mut tcp::Socket<'_>, tap: impl FnOnce(&[u8])) -> usize {
+    let room = if socket.may_send() { socket.send_capacity() - socket.send_queue() } else { 0 };
+    let count = room.min(socket.recv_queue()).min(BOUNCE);
+    if count == 0 {
+        return 0;
+    }
+    let mut bounced = heapless::Vec::<u8, BOUNCE>::new();
+    let received = socket.recv(|bytes| {
+        let bytes = bytes.get(..count).unwrap_or(bytes);
+        // Not more than fits.
+        let _ = bounced.extend_from_slice(bytes);
+        (bytes.len(), ())
+    });
+    // There is room for all of them.
+    let sent = received.map_or(0, |()| socket.send_slice(&bounced).unwrap_or(0));
+    tap(&bounced);
+    sent
+}
+
+/// Moves bytes from one socket's receive buffer to another's send buffer: those that are contiguous in the former.
+fn move_across(from: &mut tcp::Socket<'_>, to: &mut tcp::Socket<'_>, tap: impl FnOnce(&[u8])) -> usize {
+    if !from.can_recv() || !to.can_send() {
+        return 0;
+    }
+    let moved = from.recv(|bytes| {
+        let sent = to.send_slice(bytes).unwrap_or(0);
+        tap(bytes.get(..sent).unwrap_or_default());
+        (sent, sent)
+    });
+    moved.unwrap_or(0)
 }

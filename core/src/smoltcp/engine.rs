@@ -12,7 +12,7 @@ use super::slot::{LifeList, Slot, Snapshot, Work, WorkList};
 use super::stats::Stats;
 use super::token::{Egress, Exit, OneFrame, SECOND_COPY, Sequence, Watch};
 use crate::storage::{Deadlines, List, ManagedSlice};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, earliest};
 use ::smoltcp::iface::{Interface, PollResult, SocketSet};
 use ::smoltcp::phy::{Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
 use ::smoltcp::socket::tcp;
@@ -49,14 +49,12 @@ pub(super) struct Engine<'a> {
     pub(super) control_due: bool,
     /// Something changed in this poll that its owner should look at.
     pub(super) woke: bool,
-    /// The device had more frames than the last poll took.
+    /// The device has more frames, for all that is known.
     pub(super) busy: bool,
     /// The device had no room for a frame.
     pub(super) device_full: bool,
     pub(super) run: Option<Run>,
     pub(super) latest: Latest,
-    /// A connection whose answer must leave before the next frame is taken.
-    pub(super) answer_now: Option<u16>,
     pub(super) caps: DeviceCapabilities,
     pub(super) numbers: SequenceNumbers,
     /// Until when a cookie may come back.
@@ -80,9 +78,12 @@ pub(super) struct Latest {
     pub(super) index: u16,
 }
 
-/// smoltcp's time; half of its range is plenty, and leaves room to add to.
-pub(super) fn stamp(now: Instant) -> ::smoltcp::time::Instant {
-    ::smoltcp::time::Instant::from_micros(now.as_micros().min(1 << 62) as i64)
+/// As late as it gets: half of the range of smoltcp's time is plenty, and leaves room to add to.
+const LATEST: Instant = Instant::from_micros(1 << 62);
+
+/// smoltcp's time, of one that is not after [`LATEST`].
+fn stamp(now: Instant) -> ::smoltcp::time::Instant {
+    ::smoltcp::time::Instant::from_micros(now.as_micros() as i64)
 }
 
 fn instant(stamp: ::smoltcp::time::Instant) -> Instant {
@@ -91,10 +92,12 @@ fn instant(stamp: ::smoltcp::time::Instant) -> Instant {
 
 impl<'a> Engine<'a> {
     pub(super) fn poll<D: Device>(&mut self, device: &mut D, now: Instant) -> Option<Instant> {
-        self.now = now;
+        self.now = now.min(LATEST);
         self.woke = false;
         self.device_full = false;
-        self.expire();
+        if self.deadlines.earliest().is_some_and(|at| at <= self.now) {
+            self.expire();
+        }
         self.egress(device);
         self.ingress(device);
         if !self.woke {
@@ -104,59 +107,67 @@ impl<'a> Engine<'a> {
         if self.woke || self.busy {
             return Some(now);
         }
-        let pause = (self.device_full && !self.dirty.is_empty()).then(|| now + DEVICE_PAUSE);
-        let rest = (!self.dirty.is_empty() && pause.is_none()).then_some(now);
-        let timer = self.deadlines.earliest(&self.slots).map(|(_, at)| at);
-        [pause, rest, timer].into_iter().flatten().min()
+        match (self.dirty.is_empty(), self.device_full) {
+            (true, _) => self.deadlines.earliest(),
+            (false, false) => Some(now),
+            (false, true) => earliest(Some(now + DEVICE_PAUSE), self.deadlines.earliest()),
+        }
     }
 
     // ---- the way in -------------------------------------------------------------------------------------
 
     /// Takes frames: after a sleep up to the first that wakes somebody, so that its answer leaves at once; then in batches.
+    ///
+    /// Segments without PSH wake nobody by themselves if more frames are there: their sender has not said all (RFC 9293, section 3.9.1.2), and
+    /// for acknowledgements there is no hurry.
     fn ingress<D: Device>(&mut self, device: &mut D) {
-        for _ in 0..self.config.frames_per_poll {
-            let Some((rx, tx)) = device.receive(stamp(self.now)) else {
-                self.finish_run();
-                self.busy = false;
-                return;
-            };
+        let mut taken = 0;
+        let more = loop {
+            if taken == self.config.frames_per_poll {
+                break true;
+            }
+            let Some((rx, tx)) = device.receive(stamp(self.now)) else { break false };
+            taken += 1;
             let meta = rx.meta();
-            rx.consume(|frame| self.receive::<D>(frame, meta, tx));
-            if let Some(index) = self.answer_now.take() {
+            let answers = rx.consume(|frame| self.receive::<D>(frame, meta, tx));
+            if let Some(index) = answers {
                 self.run(index, device);
             }
             if !self.busy {
                 self.finish_run();
                 if self.woke {
-                    break;
+                    break true;
                 }
             }
-        }
+        };
         self.finish_run();
-        self.busy = true;
+        self.busy = more;
+        self.stats.frames_received += taken as u64;
     }
 
-    fn receive<D: Device>(&mut self, frame: &[u8], meta: PacketMeta, answer: D::TxToken<'_>) {
-        self.stats.frames_received += 1;
-        let key = frame::plain_key(frame, self.link);
-        if key.is_some() && key == self.latest.key {
+    /// Returns a connection whose answer must leave before the next frame is taken.
+    #[inline]
+    fn receive<D: Device>(&mut self, frame: &[u8], meta: PacketMeta, answer: D::TxToken<'_>) -> Option<u16> {
+        let head = frame::plain(frame, self.link);
+        if let (Some(head), Some(latest)) = (head, &self.latest.key)
+            && frame::key(head) == latest
+        {
             // A connection in full swing: no more than a look at its slot.
-            match &self.run {
-                Some(run) if run.index == self.latest.index => {}
-                Some(_) | None => {
-                    self.finish_run();
-                    self.begin_run(self.latest.index);
-                }
+            self.busy |= !frame::pushes(head);
+            if self.run.is_none() {
+                self.begin_run(self.latest.index);
             }
-            return self.feed(frame, meta, answer);
+            self.feed(frame, meta, answer);
+            return None;
         }
+        let key = head.map(frame::key).copied();
         match frame::parse(frame, self.link) {
             Frame::Segment(segment) => {
                 self.finish_run();
                 // These can cost another connection its slot: not without a look at the checksums.
                 if segment.flags & (frame::SYN | frame::RST) != 0 && !self.is_genuine(&segment, frame) {
                     self.stats.frames_dropped += 1;
-                    return;
+                    return None;
                 }
                 match self.arrival(&segment) {
                     Arrival::For(index) => self.take(index, key, &segment, frame, meta, answer),
@@ -166,6 +177,7 @@ impl<'a> Engine<'a> {
                     }
                     Arrival::Opens { index, isn, cookie: true } => {
                         self.open_by_cookie::<D>(index, isn, &segment, frame);
+                        return Some(index);
                     }
                     Arrival::Returns { index, isn, mss } => {
                         self.open_again::<D>(index, isn, mss, &segment, frame);
@@ -187,12 +199,13 @@ impl<'a> Engine<'a> {
             }
             Frame::Fragment => self.stats.frames_dropped += 1,
         }
+        None
     }
 
     fn begin_run(&mut self, index: u16) {
-        let watch = self.watch(index);
         let Some(slot) = self.slots.get(usize::from(index)) else { return };
         let Some(before) = slot.socket().map(Snapshot::of) else { return };
+        let watch = Watch::on(slot, self.link, self.checksummed);
         self.run = Some(Run { index, before, expected: slot.sequence.expected, watch, reset: false });
     }
 
@@ -235,19 +248,24 @@ impl<'a> Engine<'a> {
 
     /// Draws the consequences of the run.
     fn finish_run(&mut self) {
-        let Some(run) = self.run.take() else { return };
-        if run.watch.segments > 0 {
-            self.stats.add(&run.watch);
+        let Some(run) = &self.run else { return };
+        let Run { index, before, expected, reset, ref watch } = *run;
+        if watch.segments > 0 {
+            self.stats.add(watch);
         }
-        let Some(slot) = self.slots.get_mut(usize::from(run.index)) else { return };
-        let Some(after) = slot.socket().map(Snapshot::of) else { return };
-        slot.sequence.next = run.watch.sequence.next;
-        slot.sequence.expected = run.expected.wrapping_add(after.advance(&run.before));
-        slot.set_edge(run.watch.edge);
-        let octets = after.octets_since(&run.before);
-        self.stats.octets_received = self.stats.octets_received.wrapping_add(octets.into());
-        self.set_work(run.index, Work::Dirty);
-        self.settle(run.index, &run.before, &after, run.reset);
+        let slot = self.slots.get_mut(usize::from(index));
+        if let Some(slot) = slot
+            && let Some(after) = slot.socket().map(Snapshot::of)
+        {
+            slot.sequence.next = watch.sequence.next;
+            slot.sequence.expected = expected.wrapping_add(after.advance(&before));
+            slot.set_edge(watch.edge());
+            let octets = after.octets_since(&before);
+            self.stats.octets_received = self.stats.octets_received.wrapping_add(octets.into());
+            self.set_work(index, Work::Dirty);
+            self.settle(index, &before, &after, reset);
+        }
+        self.run = None;
     }
 
     /// Processes the segment that opens a connection, so that it gets the initial sequence number `isn`.
@@ -274,7 +292,6 @@ impl<'a> Engine<'a> {
         let says = Says { flags: frame::SYN, seq: segment.seq, ack: 0, mss };
         let Some((syn, length)) = craft(frame, self.link, segment, &says) else { return self.release(index) };
         self.open::<D>(index, isn, segment, syn.get(..length).unwrap_or(&[]));
-        self.answer_now = Some(index);
     }
 
     /// Makes a half-open connection again from the acknowledgement of its cookie.
@@ -344,7 +361,7 @@ impl<'a> Engine<'a> {
             return self.set_timer(index, None);
         }
         let Some(before) = slot.socket().map(Snapshot::of) else { return };
-        let due = self.send(index, device);
+        let due = self.send(index, device, before.has_unsent());
         if let Some(after) = self.slots.get(usize::from(index)).and_then(Slot::socket).map(Snapshot::of)
             && (after.state != before.state || after.state == tcp::State::Closed)
         {
@@ -354,28 +371,30 @@ impl<'a> Engine<'a> {
     }
 
     /// Sends at most a burst of segments; returns when smoltcp wants to be called next.
-    fn send<D: Device>(&mut self, index: u16, device: &mut D) -> Option<Instant> {
+    ///
+    /// To ask first whether there is anything to send costs nearly as much as to try: `probably` there is.
+    fn send<D: Device>(&mut self, index: u16, device: &mut D, probably: bool) -> Option<Instant> {
         let now = stamp(self.now);
-        let mut watch = self.watch(index);
         let slot = self.slots.get_mut(usize::from(index))?;
+        let mut watch = Watch::on(slot, self.link, self.checksummed);
         let set = slot.set.as_mut()?;
-        let mut due = self.iface.poll_at(now, set);
-        for _ in 0..BURST {
-            if due.is_none_or(|at| at > now) {
-                break;
-            }
+        let mut due = if probably { Some(now) } else { self.iface.poll_at(now, set) };
+        let mut left = if due.is_some_and(|at| at <= now) { BURST } else { 0 };
+        while left > 0 {
+            left -= 1;
             let mut device = Egress::<D, SECOND_COPY> { device: Some(&mut *device), watch: Some(&mut watch) };
             let result = self.iface.poll_egress(now, &mut device, set);
             // After a large segment there is probably another: asking would cost more than trying.
-            if result == PollResult::None || !watch.large {
-                due = self.iface.poll_at(now, set);
+            if result != PollResult::None && watch.is_large() {
+                continue;
             }
-            if result == PollResult::None {
+            due = self.iface.poll_at(now, set);
+            if result == PollResult::None || due.is_none_or(|at| at > now) {
                 break;
             }
         }
         slot.sequence = watch.sequence;
-        slot.set_edge(watch.edge);
+        slot.set_edge(watch.edge());
         if watch.repeated > 0 {
             slot.retransmitted = slot.retransmitted.saturating_add(watch.repeated.min(0xff) as u8);
         }
@@ -396,23 +415,6 @@ impl<'a> Engine<'a> {
         due.map(instant)
     }
 
-    fn watch(&self, index: u16) -> Watch {
-        let slot = self.slots.get(usize::from(index));
-        Watch {
-            sequence: slot.map_or(Sequence::NOTHING, |slot| slot.sequence),
-            edge: slot.map_or(0, Slot::edge),
-            segments: 0,
-            octets: 0,
-            repeated: 0,
-            others: 0,
-            refused: 0,
-            large: false,
-            link: self.link,
-            scale: slot.map_or(0, |slot| slot.scale),
-            checksummed: self.checksummed,
-        }
-    }
-
     /// Resets a connection at once, and frees its slot.
     pub(super) fn reset<D: Device>(&mut self, index: u16, device: &mut D) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
@@ -420,7 +422,7 @@ impl<'a> Engine<'a> {
             if let Some(socket) = slot.socket_mut() {
                 socket.abort();
             }
-            self.send(index, device);
+            self.send(index, device, true);
         }
         self.release(index);
     }

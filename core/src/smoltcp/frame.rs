@@ -9,6 +9,7 @@ pub(super) const ETHERNET_HEADER: usize = 14;
 pub(super) const FIN: u8 = 0x01;
 pub(super) const SYN: u8 = 0x02;
 pub(super) const RST: u8 = 0x04;
+pub(super) const PSH: u8 = 0x08;
 pub(super) const ACK: u8 = 0x10;
 
 /// What a frame is to the backend.
@@ -51,12 +52,6 @@ impl Segment {
     pub(super) fn is_reset(&self) -> bool {
         self.flags & RST != 0
     }
-
-    /// The sequence number after the segment: SYN and FIN count as one octet each.
-    pub(super) fn end(&self) -> u32 {
-        let control = u32::from(self.flags & SYN != 0) + u32::from(self.flags & FIN != 0);
-        self.seq.wrapping_add(self.payload).wrapping_add(control)
-    }
 }
 
 /// Reads the headers of `frame`, in which `link` octets come before the IP header.
@@ -71,17 +66,33 @@ pub(super) fn parse(frame: &[u8], link: usize) -> Frame {
 /// Addresses and ports as they stand in the headers: equal for segments of the same connection.
 pub(super) type Key = [u8; 12];
 
-/// The key of a segment over IPv4 without IP options that neither opens nor ends anything; `None` for any other frame.
+/// Whether the sender of a [`plain`] segment has said all for now.
 #[inline]
-pub(super) fn plain_key(frame: &[u8], link: usize) -> Option<Key> {
+pub(super) fn pushes(head: &[u8; 40]) -> bool {
+    head[33] & PSH != 0
+}
+
+/// The headers of a segment over IPv4 without IP options that neither opens nor ends anything; `None` for any other frame.
+#[inline]
+pub(super) fn plain(frame: &[u8], link: usize) -> Option<&[u8; 40]> {
     let head: &[u8; 40] = frame.get(link..)?.first_chunk()?;
-    let plain = head[0] == 0x45 && head[9] == 6 && head[33] & (SYN | FIN | RST) == 0;
-    let whole = u16::from_be_bytes([head[6], head[7]]) & 0x3fff == 0;
-    let ethertype = link != ETHERNET_HEADER || frame.get(12..14)? == [0x08, 0x00];
-    if !(plain && whole && ethertype) {
+    // One after the other: this is asked of every frame.
+    if head[0] != 0x45 || head[9] != 6 || head[33] & (SYN | FIN | RST) != 0 {
         return None;
     }
-    head[12..24].first_chunk().copied()
+    if u16::from_be_bytes([head[6], head[7]]) & 0x3fff != 0 {
+        return None;
+    }
+    if link == ETHERNET_HEADER && frame.get(12..14)? != [0x08, 0x00] {
+        return None;
+    }
+    Some(head)
+}
+
+/// The key of a [`plain`] segment.
+#[inline]
+pub(super) fn key(head: &[u8; 40]) -> &Key {
+    head[12..].first_chunk().unwrap_or(&[0; 12])
 }
 
 /// The common case, TCP over IPv4 without IP options: every offset is a constant once the length is known.
@@ -114,6 +125,72 @@ fn common(frame: &[u8], link: usize) -> Option<Segment> {
             mss_option(frame.get(link + 20..).unwrap_or(&[]))
         },
     })
+}
+
+/// What the headers of a segment say that smoltcp has made: it sends no IP options, and nothing behind the packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outgoing {
+    pub(super) flags: u8,
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+    pub(super) window: u16,
+    /// Octets of payload.
+    pub(super) payload: u32,
+    /// Where the TCP header starts in the frame.
+    pub(super) offset: usize,
+}
+
+impl Outgoing {
+    /// Neither opens nor ends anything.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.flags & (SYN | FIN | RST) == 0
+    }
+
+    /// The sequence number after the segment: SYN and FIN count as one octet each.
+    #[inline]
+    pub(super) fn end(&self) -> u32 {
+        let control = u32::from(self.flags & SYN != 0) + u32::from(self.flags & FIN != 0);
+        self.seq.wrapping_add(self.payload).wrapping_add(control)
+    }
+
+    #[inline]
+    fn read(tcp: &[u8; 20], length: usize, offset: usize) -> Self {
+        let word = |at: usize| u32::from_be_bytes([tcp[at], tcp[at + 1], tcp[at + 2], tcp[at + 3]]);
+        Self {
+            flags: tcp[13],
+            seq: word(4),
+            ack: word(8),
+            window: u16::from_be_bytes([tcp[14], tcp[15]]),
+            payload: (length as u32).wrapping_sub(u32::from(tcp[12] >> 4) * 4),
+            offset,
+        }
+    }
+}
+
+/// Reads the headers of a segment over IPv4 that smoltcp has made for a connection; `None` for any other frame.
+#[inline]
+pub(super) fn outgoing(frame: &[u8], link: usize) -> Option<Outgoing> {
+    let packet = frame.get(link..)?;
+    let head: &[u8; 40] = packet.first_chunk()?;
+    // What is not a segment is a question for a neighbour, by ARP.
+    let tcp = head[20..].first_chunk().filter(|_| head[0] == 0x45)?;
+    Some(Outgoing::read(tcp, packet.len() - 20, link + 20))
+}
+
+/// As [`outgoing`], over IPv6.
+#[cfg(feature = "ipv6")]
+pub(super) fn outgoing_v6(frame: &[u8], link: usize) -> Option<Outgoing> {
+    let packet = frame.get(link..)?;
+    let (head, rest) = packet.split_first_chunk::<40>()?;
+    let tcp = rest.first_chunk().filter(|_| head[0] >> 4 == 6 && head[6] == 6)?;
+    Some(Outgoing::read(tcp, rest.len(), link + 40))
+}
+
+/// There is none.
+#[cfg(not(feature = "ipv6"))]
+pub(super) fn outgoing_v6(_: &[u8], _: usize) -> Option<Outgoing> {
+    None
 }
 
 /// Without the option (RFC 9293, section 3.7.1).

@@ -145,7 +145,6 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
             device_full: false,
             run: None,
             latest: Default::default(),
-            answer_now: None,
             caps,
             numbers: SequenceNumbers::new(&mut random),
             cookies_until: Instant::ZERO,

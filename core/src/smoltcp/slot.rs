@@ -107,7 +107,7 @@ pub struct Slot<'a> {
     /// Its window is offered in units of 2 to the power of this: not 0 if the receive buffer is larger than a window without scaling.
     pub(super) scale: u8,
     /// How much of the window that was offered last is left, in these units.
-    room: u16,
+    pub(super) room: u16,
     /// Segments sent again, as far as it can count.
     pub(super) retransmitted: u8,
 }
@@ -243,6 +243,11 @@ pub(super) struct Snapshot {
 impl Snapshot {
     pub(super) fn of(socket: &tcp::Socket<'_>) -> Self {
         Self { state: socket.state(), received: socket.recv_queue(), queued: socket.send_queue() }
+    }
+
+    /// Whether bytes wait to be sent or acknowledged.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.queued > 0
     }
 
     /// Octets received since `before`.

@@ -1,6 +1,7 @@
 //! Devices and tokens around the real ones: one frame at a time on the way in, a look at each frame on the way out.
 
-use super::frame::{self, FIN, Frame, SYN, Segment};
+use super::frame::{self, FIN, Outgoing, SYN};
+use super::slot::Slot;
 use ::smoltcp::phy::{Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
 use ::smoltcp::time::Instant;
 
@@ -23,8 +24,10 @@ const LARGE: u32 = 536;
 /// Looks at what leaves for one connection.
 pub(super) struct Watch {
     pub(super) sequence: Sequence,
-    /// The first sequence number that the peer was not offered room for (the right edge of RCV.WND).
-    pub(super) edge: u32,
+    /// The window field of the last segment that left.
+    pub(super) window: u16,
+    /// Octets of payload in it.
+    pub(super) payload: u32,
     /// Segments that left, and octets of payload in them.
     pub(super) segments: u32,
     pub(super) octets: u32,
@@ -34,8 +37,6 @@ pub(super) struct Watch {
     pub(super) others: u32,
     /// Transmissions that the device had no room for.
     pub(super) refused: u32,
-    /// The last segment that left was of a size that others usually follow.
-    pub(super) large: bool,
     pub(super) link: usize,
     /// The window is offered in units of 2 to the power of this (RFC 7323). If not 0, one less is offered; see [`offer_one_unit_less`].
     pub(super) scale: u8,
@@ -44,51 +45,97 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// A look at what leaves for the connection of `slot`.
+    pub(super) fn on(slot: &Slot<'_>, link: usize, checksummed: bool) -> Self {
+        Self {
+            sequence: slot.sequence,
+            window: slot.room,
+            payload: 0,
+            segments: 0,
+            octets: 0,
+            repeated: 0,
+            others: 0,
+            refused: 0,
+            link,
+            scale: slot.scale,
+            checksummed,
+        }
+    }
+
+    /// The right edge of the window that was offered last.
+    pub(super) fn edge(&self) -> u32 {
+        self.sequence.expected.wrapping_add(u32::from(self.window) << self.scale)
+    }
+
+    /// Whether the last segment that left was of a size that others usually follow.
+    pub(super) fn is_large(&self) -> bool {
+        self.payload >= LARGE
+    }
+
+    #[inline]
     fn see(&mut self, frame: &mut [u8]) {
-        let Frame::Segment(segment) = frame::parse(frame, self.link) else {
-            self.others += 1;
-            return;
-        };
+        let segment = frame::outgoing(frame, self.link);
+        match segment {
+            // Almost always.
+            Some(segment) if segment.is_plain() && segment.seq == self.sequence.next && self.scale == 0 => {
+                self.note(&segment);
+                self.sequence.next = segment.end();
+            }
+            Some(segment) => self.see_odd(frame, &segment),
+            None => self.see_odd_frame(frame),
+        }
+    }
+
+    #[inline]
+    fn note(&mut self, segment: &Outgoing) {
         self.segments += 1;
         self.octets = self.octets.wrapping_add(segment.payload);
+        self.payload = segment.payload;
         self.sequence.expected = segment.ack;
-        self.edge = segment.ack.wrapping_add(u32::from(segment.window) << self.scale);
-        self.large = segment.payload >= LARGE;
-        // Retransmissions and keep-alives are behind what was sent before.
-        let repeats = match segment.flags & SYN {
-            0 => segment.end() != segment.seq && segment.seq.wrapping_sub(self.sequence.next) >= 1 << 31,
-            _ => segment.end() == self.sequence.next,
-        };
-        self.repeated += u32::from(repeats);
+        self.window = segment.window;
+    }
+
+    #[inline(never)]
+    fn see_odd_frame(&mut self, frame: &mut [u8]) {
+        match frame::outgoing_v6(frame, self.link) {
+            Some(segment) => self.see_odd(frame, &segment),
+            None => self.others += 1,
+        }
+    }
+
+    #[inline(never)]
+    fn see_odd(&mut self, frame: &mut [u8], segment: &Outgoing) {
+        self.note(segment);
+        let Outgoing { flags, seq, payload, .. } = *segment;
         let mut end = segment.end();
-        let ahead = end.wrapping_sub(self.sequence.next);
-        if self.ends_too_early(&segment, ahead) {
-            clear_fin(frame, segment.offset, self.checksummed);
+        // Retransmissions and keep-alives are behind what was sent before.
+        let behind = is_before(seq, self.sequence.next);
+        let repeats = if flags & SYN == 0 { behind && end != seq } else { end == self.sequence.next };
+        self.repeated += u32::from(repeats);
+        if flags & FIN != 0 && payload > 0 && behind && is_before(self.sequence.next, end) {
+            clear_early_fin(frame, segment.offset, self.checksummed);
             end = end.wrapping_sub(1);
         }
-        if segment.flags & SYN != 0 || end.wrapping_sub(self.sequence.next) < 1 << 31 {
+        if flags & SYN != 0 || !is_before(end, self.sequence.next) {
             self.sequence.next = end;
         }
-        if self.scale > 0 && segment.flags & SYN == 0 {
+        if self.scale > 0 && flags & SYN == 0 {
             offer_one_unit_less(frame, segment.offset, self.checksummed);
         }
     }
 }
 
-impl Watch {
-    /// Whether the segment repeats what was sent before and adds bytes and a FIN that were not.
-    ///
-    /// smoltcp's fast retransmission sends a whole segment whatever room the peer has, and a FIN behind it. A peer that takes the bytes for
-    /// which it has room, and the FIN at their end (as smoltcp does), loses the others. Without the FIN nothing is lost: it follows
-    /// when they are acknowledged, or with the next retransmission.
-    fn ends_too_early(&self, segment: &Segment, ahead: u32) -> bool {
-        let repeats = segment.seq.wrapping_sub(self.sequence.next) >= 1 << 31;
-        segment.flags & FIN != 0 && segment.payload > 0 && repeats && (1..1 << 31).contains(&ahead)
-    }
+/// Whether a sequence number comes before another.
+fn is_before(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b) >= 1 << 31
 }
 
-/// Clears the FIN flag.
-fn clear_fin(frame: &mut [u8], tcp: usize, checksummed: bool) {
+/// Clears the FIN flag of a segment that repeats what was sent before, and adds bytes and a FIN that were not.
+///
+/// smoltcp's fast retransmission sends a whole segment whatever room the peer has, and a FIN behind it. A peer that takes the bytes for
+/// which it has room, and the FIN at their end (as smoltcp does), loses the others. Without the FIN nothing is lost: it follows
+/// when they are acknowledged, or with the next retransmission.
+fn clear_early_fin(frame: &mut [u8], tcp: usize, checksummed: bool) {
     if let Some(word) = frame.get_mut(tcp + 12..tcp + 14).and_then(<[u8]>::first_chunk_mut) {
         let old = u16::from_be_bytes(*word);
         let new = old & !u16::from(FIN);

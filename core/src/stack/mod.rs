@@ -221,6 +221,23 @@ pub trait TcpStack {
         take: impl FnOnce(&[u8]) -> (usize, R),
     ) -> Result<Received<R>, Self::Error>;
 
+    /// Moves bytes from the receive buffer of `from` to the send buffer of `to`, and shows them to `tap`; for an echo both are the same.
+    ///
+    /// A short cut: when it moves nothing, [`recv_with`](Self::recv_with) and [`send`](Self::send) say why. A stack that has none, as by
+    /// default, never moves anything. [`Server::relay`](crate::server::Server::relay) uses it.
+    ///
+    /// # Errors
+    /// `StaleHandle`.
+    fn splice(
+        &mut self,
+        from: Self::Connection,
+        to: Self::Connection,
+        tap: impl FnOnce(&[u8]),
+    ) -> Result<usize, Self::Error> {
+        let _ = (from, to, tap);
+        Ok(0)
+    }
+
     /// Closes the write side: what is queued is sent, then FIN. The peer's bytes can still be received. Doing it twice is harmless.
     ///
     /// # Errors

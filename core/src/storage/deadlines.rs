@@ -34,32 +34,38 @@ pub trait Timed {
 ///
 /// Every call takes the slice, and it must be the same one each time. Setting and clearing cost O(log n) of the running timers,
 /// looking at the earliest one O(1).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deadlines {
     len: u16,
+    /// When the first is due; meaningless while the heap is empty.
+    first: Instant,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Deadlines {
     /// No timer is running.
     pub const fn new() -> Self {
-        Self { len: 0 }
+        Self { len: 0, first: Instant::FAR_FUTURE }
     }
 
-    /// The slot that is due first, and when.
-    pub fn earliest<T: Timed>(&self, slots: &[T]) -> Option<(u16, Instant)> {
-        if self.len == 0 {
-            return None;
-        }
-        let slot = slots.first()?.timer().slot_here;
-        Some((slot, slots.get(usize::from(slot))?.timer().at))
+    /// When the first slot is due.
+    #[inline]
+    pub fn earliest(&self) -> Option<Instant> {
+        (self.len > 0).then_some(self.first)
     }
 
     /// Takes a slot that is due at `now`, stopping its timer.
+    #[inline]
     pub fn take_due<T: Timed>(&mut self, slots: &mut [T], now: Instant) -> Option<u16> {
-        let (slot, at) = self.earliest(slots)?;
-        if at > now {
+        if self.earliest()? > now {
             return None;
         }
+        let slot = slot_at(slots, 0);
         self.clear(slots, slot);
         Some(slot)
     }
@@ -78,8 +84,7 @@ impl Deadlines {
         } else {
             position
         };
-        let position = sift_up(slots, position);
-        sift_down(slots, position, self.len);
+        self.settle(slots, position);
     }
 
     fn clear<T: Timed>(&mut self, slots: &mut [T], slot: u16) {
@@ -92,9 +97,15 @@ impl Deadlines {
         if hole != self.len {
             let moved = slot_at(slots, self.len);
             place(slots, moved, hole);
-            let position = sift_up(slots, hole);
-            sift_down(slots, position, self.len);
+            self.settle(slots, hole);
         }
+    }
+
+    /// Moves the slot at `position` to where it belongs.
+    fn settle<T: Timed>(&mut self, slots: &mut [T], position: u16) {
+        let position = sift_up(slots, position);
+        sift_down(slots, position, self.len);
+        self.first = due_at(slots, 0);
     }
 }
 
@@ -201,7 +212,7 @@ mod tests {
                     model[slot as usize] = Some(at);
                 }
             }
-            assert_eq!(heap.earliest(&slots).map(|(_, at)| at), model.iter().flatten().min().copied());
+            assert_eq!(heap.earliest(), model.iter().flatten().min().copied());
             for (slot, at) in slots.iter().zip(&model) {
                 assert_eq!(slot.due(), *at);
             }
@@ -213,6 +224,6 @@ mod tests {
         let mut slots = [Timer::STOPPED; 2];
         let mut heap = Deadlines::new();
         heap.set(&mut slots, 7, Some(Instant::ZERO));
-        assert_eq!(heap.earliest(&slots), None);
+        assert_eq!(heap.earliest(), None);
     }
 }

@@ -178,7 +178,7 @@ impl<'a, T> Slab<'a, T> {
 
     /// The earliest of all deadlines.
     pub fn earliest(&self) -> Option<Instant> {
-        self.deadlines.earliest(&self.slots).map(|(_, at)| at)
+        self.deadlines.earliest()
     }
 
     /// Takes one whose deadline has come, clearing the deadline.

@@ -235,6 +235,8 @@ impl<P: Protocol<Stack>> Layer<P> {
 
 impl<P: Protocol<Stack>> Server for Layer<P> {
     fn turn(&mut self, now: Instant) {
+        // What woke it is the network: as the driver does, the stack first.
+        let _ = self.stack.poll(now);
         loop {
             let service = self.service.poll(&mut self.stack, now);
             let stack = self.stack.poll(now);
