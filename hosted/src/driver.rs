@@ -261,10 +261,10 @@ impl Driver {
     {
         stack.watch(self.wake.as_fd())?;
         let mut cut_at = None;
-        let mut busy_until = self.now() + self.spin;
+        let mut now = self.now();
+        let mut busy_until = now + self.spin;
         let mut busy_rounds = 0;
         loop {
-            let now = self.now();
             let service_deadline = service.poll(stack, now);
             let stack_deadline = stack.poll(now);
             if finished(stack, service, now) {
@@ -283,11 +283,13 @@ impl Driver {
             let woken = if may_sleep && busy_until <= now {
                 busy_rounds = 0;
                 let woken = stack.wait(self.wake.as_fd(), deadline.map(|deadline| deadline.since(now)))?;
-                if !self.spin.is_zero() {
-                    busy_until = self.now() + self.spin;
-                }
+                now = self.now();
+                busy_until = now + self.spin;
+                // Most probably the network woke it: there is nothing for the service before the stack has looked.
+                let _ = stack.poll(now);
                 woken
             } else {
+                now = self.now();
                 busy_rounds += 1;
                 if !may_sleep {
                     busy_until = now + self.spin;
@@ -297,7 +299,6 @@ impl Driver {
             match if woken { self.wishes_to_stop()? } else { 0 } {
                 0 => {}
                 1 if cut_at.is_none() => {
-                    let now = self.now();
                     service.drain(stack, now, self.grace);
                     // The service cuts what is late by itself.
                     cut_at = Some(now + self.grace + Duration::from_secs(1));

@@ -74,8 +74,14 @@ impl<S: TcpStack> Server<'_, S> {
         let moved = stack.splice(source.handle(), target.handle(), tap).unwrap_or(0);
         if moved > 0 {
             // Neither id is stale.
-            let _ = self.on(from, |connection, cx| Ok(connection.note_received(moved, cx)));
-            let _ = self.on(to, |connection, cx| Ok(connection.note_queued(moved, cx)));
+            let _ = self.on(from, |connection, cx| {
+                connection.note_received(moved, cx);
+                Ok(())
+            });
+            let _ = self.on(to, |connection, cx| {
+                connection.note_queued(moved, cx);
+                Ok(())
+            });
         }
         moved
     }

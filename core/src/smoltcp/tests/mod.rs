@@ -4,6 +4,7 @@ mod connecting;
 mod ending;
 mod hostile;
 mod listening;
+mod moving;
 mod wire;
 
 use super::*;
