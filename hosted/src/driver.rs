@@ -101,7 +101,7 @@ pub trait Descriptor {
 #[cfg(target_os = "linux")]
 impl Descriptor for crate::tap::Tap {
     fn descriptor(&self) -> BorrowedFd<'_> {
-        self.as_fd()
+        self.level()
     }
 }
 

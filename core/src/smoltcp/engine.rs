@@ -61,6 +61,16 @@ pub(super) struct Engine<'a> {
     pub(super) cookies_until: Instant,
 }
 
+/// What to do when a frame has been taken.
+enum After {
+    /// Take the next, unless this one woke somebody after a sleep.
+    Next,
+    /// Let this connection send first: its peer waits for nothing else, and its slot may be needed for another.
+    Answer(u16),
+    /// Let the service have a look first, even in a batch: its peer has said all.
+    Wake,
+}
+
 /// Consecutive segments of one connection: looked up once, and settled once.
 pub(super) struct Run {
     index: u16,
@@ -129,11 +139,15 @@ impl<'a> Engine<'a> {
             let Some((rx, tx)) = device.receive(stamp(self.now)) else { break false };
             taken += 1;
             let meta = rx.meta();
-            let answers = rx.consume(|frame| self.receive::<D>(frame, meta, tx));
-            if let Some(index) = answers {
-                self.run(index, device);
-            }
-            if !self.busy {
+            let ends = match rx.consume(|frame| self.receive::<D>(frame, meta, tx)) {
+                After::Next => !self.busy,
+                After::Wake => true,
+                After::Answer(index) => {
+                    self.run(index, device);
+                    !self.busy
+                }
+            };
+            if ends {
                 self.finish_run();
                 if self.woke {
                     break true;
@@ -145,9 +159,8 @@ impl<'a> Engine<'a> {
         self.stats.frames_received += taken as u64;
     }
 
-    /// Returns a connection whose answer must leave before the next frame is taken.
     #[inline]
-    fn receive<D: Device>(&mut self, frame: &[u8], meta: PacketMeta, answer: D::TxToken<'_>) -> Option<u16> {
+    fn receive<D: Device>(&mut self, frame: &[u8], meta: PacketMeta, answer: D::TxToken<'_>) -> After {
         let head = frame::plain(frame, self.link);
         if let (Some(head), Some(latest)) = (head, &self.latest.key)
             && frame::key(head) == latest
@@ -158,7 +171,7 @@ impl<'a> Engine<'a> {
                 self.begin_run(self.latest.index);
             }
             self.feed(frame, meta, answer);
-            return None;
+            return After::Next;
         }
         let key = head.map(frame::key).copied();
         match frame::parse(frame, self.link) {
@@ -167,17 +180,24 @@ impl<'a> Engine<'a> {
                 // These can cost another connection its slot: not without a look at the checksums.
                 if segment.flags & (frame::SYN | frame::RST) != 0 && !self.is_genuine(&segment, frame) {
                     self.stats.frames_dropped += 1;
-                    return None;
+                    return After::Next;
                 }
+                let fin = segment.flags & frame::FIN != 0;
                 match self.arrival(&segment) {
-                    Arrival::For(index) => self.take(index, key, &segment, frame, meta, answer),
+                    Arrival::For(index) => {
+                        self.take(index, key, &segment, frame, meta, answer);
+                        if fin {
+                            return After::Wake;
+                        }
+                    }
                     Arrival::Challenge(index) => self.challenge(index, &segment, frame, meta, answer),
                     Arrival::Opens { index, isn, cookie: false } => {
                         self.open::<D>(index, isn, &segment, frame);
+                        return After::Answer(index);
                     }
                     Arrival::Opens { index, isn, cookie: true } => {
                         self.open_by_cookie::<D>(index, isn, &segment, frame);
-                        return Some(index);
+                        return After::Answer(index);
                     }
                     Arrival::Returns { index, isn, mss } => {
                         self.open_again::<D>(index, isn, mss, &segment, frame);
@@ -199,9 +219,10 @@ impl<'a> Engine<'a> {
             }
             Frame::Fragment => self.stats.frames_dropped += 1,
         }
-        None
+        After::Next
     }
 
+    #[inline]
     fn begin_run(&mut self, index: u16) {
         let Some(slot) = self.slots.get(usize::from(index)) else { return };
         let Some(before) = slot.socket().map(Snapshot::of) else { return };
@@ -286,7 +307,7 @@ impl<'a> Engine<'a> {
         self.settle(index, &before, &after, false);
     }
 
-    /// Opens with what a cookie can remember, and answers before the slot may be needed for another.
+    /// Opens with what a cookie can remember.
     fn open_by_cookie<D: Device>(&mut self, index: u16, isn: u32, segment: &Segment, frame: &[u8]) {
         let mss = Some(super::isn::rounded_mss(segment.mss));
         let says = Says { flags: frame::SYN, seq: segment.seq, ack: 0, mss };

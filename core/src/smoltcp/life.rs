@@ -15,10 +15,13 @@ impl Engine<'_> {
     /// Draws the consequences of what smoltcp did with a connection.
     pub(super) fn settle(&mut self, index: u16, before: &Snapshot, after: &Snapshot, reset: bool) {
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
-        let ended = if slot.end.is_none() { end_of(before.state, after.state, reset) } else { None };
-        slot.end = slot.end.or(ended);
-        if let Some(end) = ended {
-            debug!("the connection with {} ended: {end:?}", slot.flow.remote_addr());
+        let mut ended = None;
+        if after.state != before.state && slot.end.is_none() {
+            ended = end_of(before.state, after.state, reset);
+            slot.end = ended;
+            if let Some(end) = ended {
+                debug!("the connection with {} ended: {end:?}", slot.flow.remote_addr());
+            }
         }
         match slot.life {
             Life::Free => {}

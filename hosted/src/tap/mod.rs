@@ -7,6 +7,7 @@
 //! Nothing is allocated after [`Tap::open`]. No I/O error panics: it is counted in [`Stats`], kept in [`Tap::last_error`], and TCP
 //! sends again.
 
+mod alone;
 mod error;
 mod interface;
 mod sys;
@@ -16,6 +17,7 @@ pub use error::Error;
 pub(crate) use interface::Interface;
 pub(crate) use sys::{unshare_network, unshare_user};
 
+use alone::Alone;
 use core::net::IpAddr;
 use core::num::{NonZeroU16, NonZeroUsize};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -123,6 +125,7 @@ struct Port {
     vnet: bool,
     stats: Stats,
     last_error: Option<Errno>,
+    alone: Alone,
 }
 
 impl Tap {
@@ -149,7 +152,15 @@ impl Tap {
             Mode::Tun => (Medium::Ip, 0),
         };
         let mtu = (interface.mtu()? + below_ip).min(MAX_FRAME);
-        let port = Port { fd, medium, mtu, vnet, stats: Stats::default(), last_error: None };
+        let port = Port {
+            fd,
+            medium,
+            mtu,
+            vnet,
+            stats: Stats::default(),
+            last_error: None,
+            alone: Alone::default(),
+        };
         let buffer = || vec![0; BUFFER_LEN].into_boxed_slice();
         Ok(Self { rx: buffer(), tx: buffer(), port })
     }
@@ -194,19 +205,32 @@ impl Tap {
         self.port.vnet
     }
 
+    /// The descriptor, for a loop that waits for its level (`poll`, not an edge): such a loop saves the reads that most probably find nothing.
+    pub(crate) fn level(&self) -> BorrowedFd<'_> {
+        self.port.alone.allow();
+        self.as_fd()
+    }
+
     /// Reads the next good frame: its place in the buffer.
     fn read(&mut self) -> Option<core::ops::Range<usize>> {
         let Self { rx, port, .. } = self;
+        if port.alone.expects_none() {
+            return None;
+        }
         for _ in 0..MAX_SKIP {
             let len = match rustix::io::read(&port.fd, &mut rx[..]) {
                 Ok(len) => len,
-                Err(Errno::AGAIN | Errno::INTR) => return None,
+                Err(Errno::AGAIN | Errno::INTR) => {
+                    port.alone.none();
+                    return None;
+                }
                 Err(errno) => {
                     port.stats.rx_errors += 1;
                     port.last_error = Some(errno);
                     return None;
                 }
             };
+            port.alone.frame();
             if let Some(start) = port.check(&mut rx[..len]) {
                 return Some(start..len);
             }
@@ -238,6 +262,7 @@ impl Port {
     }
 
     fn write(&mut self, bytes: &[u8], segmented: bool) {
+        self.alone.sent();
         match rustix::io::write(&self.fd, bytes) {
             Ok(_) => {
                 self.stats.tx_frames += 1;
@@ -340,7 +365,7 @@ impl Device for Tap {
 
     fn receive(&mut self, _timestamp: Instant) -> Option<(RxToken<'_>, TxToken<'_>)> {
         let range = self.read()?;
-        let Self { rx, tx, port } = self;
+        let Self { rx, tx, port, .. } = self;
         Some((RxToken { frame: rx.get(range)? }, TxToken { buffer: tx, port, segment_size: None }))
     }
 
