@@ -52,8 +52,9 @@ impl Faults {
 
 /// One direction of a cable.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
-    pub(super) faults: Faults,
+pub struct Lane {
+    /// What it does from now on.
+    pub faults: Faults,
     /// When the sender's queue will be empty.
     idle_at: Instant,
     /// When the latest frame arrives that was not overtaken.
@@ -61,15 +62,17 @@ pub(super) struct Lane {
 }
 
 /// A frame that passes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Passage {
-    pub(super) due: Instant,
-    pub(super) corrupt: bool,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passage {
+    /// When it arrives.
+    pub due: Instant,
+    /// Whether to [`corrupt`] it.
+    pub corrupt: bool,
 }
 
 impl Lane {
     /// What becomes of a frame of `len` octets that is put on the lane at `now`: it arrives never, once or twice.
-    pub(super) fn pass(&mut self, now: Instant, len: usize, random: &mut Random) -> [Option<Passage>; 2] {
+    pub fn pass(&mut self, now: Instant, len: usize, random: &mut Random) -> [Option<Passage>; 2] {
         let faults = self.faults;
         let mut start = now;
         if let Some(rate) = faults.rate {
@@ -100,7 +103,7 @@ impl Lane {
 }
 
 /// Flips up to 15 adjacent bits somewhere after the Ethernet header.
-pub(super) fn corrupt(octets: &mut [u8], header: usize, random: &mut Random) {
+pub fn corrupt(octets: &mut [u8], header: usize, random: &mut Random) {
     let Some(payload) = octets.get_mut(header..).filter(|payload| payload.len() >= 2) else { return };
     let at = random.below(payload.len() as u64 * 8 - 15) as usize;
     let pattern = random.below((1 << 15) - 1) + 1;

@@ -54,7 +54,9 @@ mod world;
 
 pub use command::{Command, check, explain, main, table};
 pub use coverage::Coverage;
-pub use faults::{Change, Direction, Faults, LATE, LONGEST_CUT, QUEUE, Weather, random_weather};
+pub use faults::{
+    Change, Direction, Faults, LATE, LONGEST_CUT, Lane, Passage, QUEUE, Weather, corrupt, random_weather,
+};
 pub use ledger::Reasons;
 pub use memory::{CountingAllocator, counted, take_count};
 pub use network::{FrameCounts, Port, RxToken, TxToken};
