@@ -33,11 +33,15 @@
 //!     let mut server = Server::new(slots, ServerConfig::DEFAULT);
 //!     server.listen(&mut stack, (Ipv4Addr::UNSPECIFIED, 7).into()).map_err(|_| ErrorKind::AddressInUse)?;
 //!     let mut service = Serve::new(server, Echo);
+//!     let mut service_due = Some(Instant::ZERO);
 //!     loop {
 //!         let now = Instant::from_micros(micros());
-//!         let a = service.poll(&mut stack, now);
-//!         let b = stack.poll(now);
-//!         sleep_until(earliest(a, b)); // a deadline that is not after `now`: at once again
+//!         let due = earliest(stack.poll(now), service_due);
+//!         if due.is_some_and(|due| due <= now) {
+//!             service_due = service.poll(&mut stack, now); // and then the stack again, which sends
+//!         } else {
+//!             sleep_until(due);
+//!         }
 //!     }
 //! }
 //! ```
@@ -100,9 +104,8 @@
 //! ```ignore
 //! loop {
 //!     let now = Instant::from_micros(embassy_time::Instant::now().as_micros());
-//!     let deadline = earliest(service.poll(&mut stack, now), stack.poll(now));
-//!     match deadline {
-//!         Some(at) if at <= now => yield_now().await,
+//!     match earliest(stack.poll(now), service_due) {
+//!         Some(at) if at <= now => { service_due = service.poll(&mut stack, now); yield_now().await; }
 //!         Some(at) => { select(Timer::at(embassy_time::Instant::from_micros(at.as_micros())), FRAME.wait()).await; }
 //!         None => FRAME.wait().await,
 //!     }

@@ -1,5 +1,7 @@
 //! A byte stream that can be made and checked from any position on.
 
+use std::sync::OnceLock;
+
 /// A prime: a segment that is lost, doubled or moved does not land on equal bytes.
 const PERIOD: usize = 65_521;
 /// So that a slice of [`CHUNK`] bytes from any position is contiguous.
@@ -12,14 +14,16 @@ pub const CHUNK: usize = 32 * 1024;
 /// Comparing with it, byte for byte, finds all that a hash would, and tells where.
 #[derive(Debug, Clone)]
 pub struct Pattern {
-    table: Vec<u8>,
+    /// Where in the table it starts.
+    start: u64,
     position: u64,
 }
 
-impl Pattern {
-    /// The stream number `seed`, at its start.
-    pub fn new(seed: u64) -> Self {
-        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+/// All streams are one, from different places on: to make one costs nothing.
+fn table() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| {
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
         let mut table: Vec<u8> = (0..PERIOD)
             .map(|_| {
                 state ^= state << 13;
@@ -29,7 +33,15 @@ impl Pattern {
             })
             .collect();
         table.extend_from_within(..TABLE - PERIOD);
-        Self { table, position: 0 }
+        table
+    })
+}
+
+impl Pattern {
+    /// The stream number `seed`, at its start.
+    pub fn new(seed: u64) -> Self {
+        let start = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16) % PERIOD as u64;
+        Self { start, position: 0 }
     }
 
     /// How many bytes have been [passed](Self::advance).
@@ -39,8 +51,8 @@ impl Pattern {
 
     /// The next bytes: `len`, or [`CHUNK`] if that is fewer.
     pub fn next(&self, len: usize) -> &[u8] {
-        let start = (self.position % PERIOD as u64) as usize;
-        &self.table[start..start + len.min(CHUNK)]
+        let start = ((self.start + self.position) % PERIOD as u64) as usize;
+        &table()[start..start + len.min(CHUNK)]
     }
 
     /// Passes `len` bytes.

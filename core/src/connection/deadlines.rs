@@ -26,6 +26,8 @@ pub struct Deadlines {
     /// None: what is slow depends on the protocol.
     pub progress: Option<Progress>,
     /// From a close until the peer has acknowledged all bytes and closed too. 10 seconds.
+    ///
+    /// With `None` a peer that never closes its side holds the connection for ever (FIN-WAIT-2 of RFC 9293 has no end of its own).
     pub drain: Option<Duration>,
 }
 

@@ -156,7 +156,9 @@ impl<'a> Engine<'a> {
         };
         self.finish_run();
         self.busy = more;
-        self.stats.frames_received += taken as u64;
+        if taken > 0 {
+            self.stats.frames_received += taken as u64;
+        }
     }
 
     #[inline]

@@ -184,7 +184,6 @@ impl Engine<'_> {
         let capacity = slot.socket().map_or(0, tcp::Socket::recv_capacity);
         slot.scale = (usize::BITS - capacity.leading_zeros()).saturating_sub(u16::BITS) as u8;
         slot.sequence = Sequence::NOTHING;
-        slot.changed = Default::default();
         self.flows.insert(&mut self.slots, index);
         self.set_life(index, life);
     }

@@ -138,7 +138,8 @@ pub trait TcpStack {
     /// A connection that was reset before anyone accepted it is dropped silently and does not hide those behind it.
     ///
     /// # Errors
-    /// `Closed` after [`close_listener`](Self::close_listener), `StaleHandle`.
+    /// `Closed` after [`close_listener`](Self::close_listener), `NoSlot` where the system has no room for what it has already accepted (no
+    /// descriptor, say): it waits, and a later call may succeed; `StaleHandle`.
     fn accept(
         &mut self,
         listener: Self::Listener,

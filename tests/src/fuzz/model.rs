@@ -258,14 +258,28 @@ impl World {
         self.rig.send(&Segment { window: link.window, ..link.peer.segment(b"") }.frame());
     }
 
-    /// All windows open, all close; then everything is over in a minute.
+    /// Whether every slot is free and nobody waits for a byte.
+    fn is_over(&self) -> bool {
+        let waits =
+            |link: &Link| link.open || link.queued.position() != link.arrived.position() && !link.excused;
+        self.rig.free() == SLOTS && !self.links.iter().any(waits)
+    }
+
+    /// All windows open, all close; then everything is over in two minutes.
     fn finish(&mut self) {
         for link in &mut self.links {
             link.window = 4096;
         }
         for _ in 0..600 {
+            if self.is_over() {
+                break;
+            }
             for number in 0..self.links.len() {
-                if !self.links[number].gone {
+                let link = &self.links[number];
+                if link.gone && !link.open {
+                    continue;
+                }
+                if !link.gone {
                     self.fin(number);
                 }
                 if let Some(id) = self.links[number].id {

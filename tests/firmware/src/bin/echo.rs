@@ -35,10 +35,14 @@ fn run(mut board: ThisBoard) -> ! {
     let mut echo = Serve::new(server, Echo);
     say("listening");
 
+    let mut service_due = Some(Instant::ZERO);
     loop {
         let now = Instant::from_micros(clock.now());
-        let service = echo.poll(&mut stack, now);
-        let network = stack.poll(now);
-        clock.sleep_until(earliest(service, network).map(Instant::as_micros));
+        let due = earliest(stack.poll(now), service_due);
+        if due.is_some_and(|due| due <= now) {
+            service_due = echo.poll(&mut stack, now);
+        } else {
+            clock.sleep_until(due.map(Instant::as_micros));
+        }
     }
 }
