@@ -32,7 +32,7 @@ pub use backoff::Backoff;
 use crate::connection::{
     Connection, Context, Deadline, Deadlines, Reason, State, Traffic, Transitions, UNKNOWN_TIME, Verdict,
 };
-use crate::stack::{ConnectOptions, Received, StackError, TcpStack};
+use crate::stack::{ConnectOptions, Received, Sent, StackError, TcpStack};
 use crate::time::{Instant, earliest};
 use backoff::Random;
 use core::net::SocketAddr;
@@ -328,7 +328,12 @@ impl<S: TcpStack> Client<S> {
             self.phase = Phase::Open { connection, since };
             return Some(Event::Readable);
         }
-        if core::mem::take(&mut self.writable) && sends && core::mem::take(&mut connection.blocked) {
+        if core::mem::take(&mut self.writable)
+            && sends
+            && connection.blocked
+            && has_room(stack, connection.handle())
+        {
+            connection.blocked = false;
             self.phase = Phase::Open { connection, since };
             return Some(Event::Writable);
         }
@@ -370,4 +375,9 @@ impl<S: TcpStack> Client<S> {
 fn has_input<S: TcpStack>(stack: &mut S, handle: S::Connection) -> bool {
     !stack.capabilities().zero_copy
         || !matches!(stack.recv_with(handle, |_| (0, ())), Ok(Received::WouldBlock))
+}
+
+/// Whether there is room to send, or an error to hear of. A stack that cannot look ahead may have some.
+fn has_room<S: TcpStack>(stack: &mut S, handle: S::Connection) -> bool {
+    !stack.capabilities().zero_copy || !matches!(stack.send_with(handle, |_| 0), Ok(Sent::WouldBlock))
 }

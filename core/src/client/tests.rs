@@ -208,6 +208,7 @@ fn writable_comes_after_a_send_that_was_cut_short() {
     let mut world = World::default();
     world.open(0);
     assert_eq!(world.client.send(&mut world.stack, &[0; ROOM + 1]), Ok(Sent::Queued(ROOM)));
+    assert_eq!(world.events(), [], "there is no room yet");
     world.stack.peer_acknowledges(0, 10);
     assert_eq!(world.events(), [Event::Writable]);
     assert_eq!(world.events(), []);
