@@ -54,24 +54,20 @@ impl<S: TcpStack> Server<'_, S> {
         to: Id,
         mut tap: impl FnMut(&[u8]),
     ) -> Result<Relayed, Error<S::Error>> {
-        let mut bytes = 0;
-        while bytes < BUDGET {
-            let moved = self.splice(stack, from, to, &mut tap);
-            if moved == 0 {
-                return self.bounce(stack, from, to, bytes, tap);
-            }
-            bytes += moved;
+        let bytes = self.splice(stack, from, to, &mut tap);
+        if bytes >= BUDGET {
+            return Ok(Relayed { bytes, stopped: Stopped::Budget });
         }
-        Ok(Relayed { bytes, stopped: Stopped::Budget })
+        self.bounce(stack, from, to, bytes, tap)
     }
 
-    /// Takes the stack's short cut. What moves nothing, failures too, is left to [`bounce`](Self::bounce) to find out.
-    fn splice(&mut self, stack: &mut S, from: Id, to: Id, tap: impl FnOnce(&[u8])) -> usize {
+    /// Takes the stack's short cut. Why it moves no more, failures too, is left to [`bounce`](Self::bounce) to find out.
+    fn splice(&mut self, stack: &mut S, from: Id, to: Id, tap: impl FnMut(&[u8])) -> usize {
         let (Some(source), Some(target)) = (self.slots.get(from), self.slots.get(to)) else { return 0 };
         if !source.state().receives() || !target.state().sends() {
             return 0;
         }
-        let moved = stack.splice(source.handle(), target.handle(), tap).unwrap_or(0);
+        let moved = stack.splice(source.handle(), target.handle(), BUDGET, tap).unwrap_or(0);
         if moved > 0 {
             // Neither id is stale.
             let _ = self.on(from, |connection, cx| {

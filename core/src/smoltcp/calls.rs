@@ -301,17 +301,18 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
         &mut self,
         from: ConnectionHandle,
         to: ConnectionHandle,
-        tap: impl FnOnce(&[u8]),
+        most: usize,
+        tap: impl FnMut(&[u8]),
     ) -> Result<usize, ErrorKind> {
         let moved = if from == to {
             let socket = self.engine.owned_mut(from)?.socket_mut().ok_or(ErrorKind::StaleHandle)?;
-            turn_round(socket, tap)
+            turn_round(socket, most, tap)
         } else {
             self.engine.owned(from)?;
             self.engine.owned(to)?;
             let both = [usize::from(from.index), usize::from(to.index)];
             let [from, to] = self.engine.slots.get_disjoint_mut(both).map_err(|_| ErrorKind::StaleHandle)?;
-            from.socket_mut().zip(to.socket_mut()).map_or(0, |(from, to)| move_across(from, to, tap))
+            from.socket_mut().zip(to.socket_mut()).map_or(0, |(from, to)| move_across(from, to, most, tap))
         };
         if moved > 0 {
             self.engine.set_work(from.index, Work::Dirty);
@@ -419,34 +420,54 @@ fn cannot_receive<R>(socket: &mut tcp::Socket<'_>, end: Option<End>) -> Result<R
 const BOUNCE: usize = 1024;
 
 /// Moves bytes from a socket's receive buffer to its send buffer.
-fn turn_round(socket: &mut tcp::Socket<'_>, tap: impl FnOnce(&[u8])) -> usize {
-    let room = if socket.may_send() { socket.send_capacity() - socket.send_queue() } else { 0 };
-    let count = room.min(socket.recv_queue()).min(BOUNCE);
-    if count == 0 {
+fn turn_round(socket: &mut tcp::Socket<'_>, most: usize, mut tap: impl FnMut(&[u8])) -> usize {
+    if !socket.may_send() {
         return 0;
     }
+    let room = socket.send_capacity() - socket.send_queue();
+    let mut left = room.min(socket.recv_queue()).min(most);
+    let mut moved = 0;
     let mut bounced = heapless::Vec::<u8, BOUNCE>::new();
-    let received = socket.recv(|bytes| {
-        let bytes = bytes.get(..count).unwrap_or(bytes);
-        // Not more than fits.
-        let _ = bounced.extend_from_slice(bytes);
-        (bytes.len(), ())
-    });
-    // There is room for all of them.
-    let sent = received.map_or(0, |()| socket.send_slice(&bounced).unwrap_or(0));
-    tap(&bounced);
-    sent
+    while left > 0 {
+        bounced.clear();
+        let received = socket.recv(|bytes| {
+            let bytes = bytes.get(..left.min(BOUNCE)).unwrap_or(bytes);
+            // Not more than fits.
+            let _ = bounced.extend_from_slice(bytes);
+            (bytes.len(), ())
+        });
+        // There is room for all of them.
+        let sent = received.map_or(0, |()| socket.send_slice(&bounced).unwrap_or(0));
+        if sent == 0 {
+            break;
+        }
+        tap(&bounced);
+        moved += sent;
+        left -= sent;
+    }
+    moved
 }
 
-/// Moves bytes from one socket's receive buffer to another's send buffer: those that are contiguous in the former.
-fn move_across(from: &mut tcp::Socket<'_>, to: &mut tcp::Socket<'_>, tap: impl FnOnce(&[u8])) -> usize {
-    if !from.can_recv() || !to.can_send() {
-        return 0;
+/// Moves bytes from one socket's receive buffer to another's send buffer.
+fn move_across(
+    from: &mut tcp::Socket<'_>,
+    to: &mut tcp::Socket<'_>,
+    most: usize,
+    mut tap: impl FnMut(&[u8]),
+) -> usize {
+    let mut moved = 0;
+    // Twice if the receive buffer's ring ends in between.
+    while moved < most && from.can_recv() && to.can_send() {
+        let step = from.recv(|bytes| {
+            let bytes = bytes.get(..most - moved).unwrap_or(bytes);
+            let sent = to.send_slice(bytes).unwrap_or(0);
+            tap(bytes.get(..sent).unwrap_or_default());
+            (sent, sent)
+        });
+        match step {
+            Ok(sent) if sent > 0 => moved += sent,
+            Ok(_) | Err(_) => break,
+        }
     }
-    let moved = from.recv(|bytes| {
-        let sent = to.send_slice(bytes).unwrap_or(0);
-        tap(bytes.get(..sent).unwrap_or_default());
-        (sent, sent)
-    });
-    moved.unwrap_or(0)
+    moved
 }

@@ -224,8 +224,9 @@ pub trait TcpStack {
 
     /// Moves bytes from the receive buffer of `from` to the send buffer of `to`, and shows them to `tap`; for an echo both are the same.
     ///
-    /// A short cut: when it moves nothing, [`recv_with`](Self::recv_with) and [`send`](Self::send) say why. A stack that has none, as by
-    /// default, never moves anything. [`Server::relay`](crate::server::Server::relay) uses it.
+    /// As many as there are and have room, but not more than `most`. A short cut: why it moved no more, [`recv_with`](Self::recv_with) and
+    /// [`send`](Self::send) say. A stack that has none, as by default, never moves anything.
+    /// [`Server::relay`](crate::server::Server::relay) uses it.
     ///
     /// # Errors
     /// `StaleHandle`.
@@ -233,9 +234,10 @@ pub trait TcpStack {
         &mut self,
         from: Self::Connection,
         to: Self::Connection,
-        tap: impl FnOnce(&[u8]),
+        most: usize,
+        tap: impl FnMut(&[u8]),
     ) -> Result<usize, Self::Error> {
-        let _ = (from, to, tap);
+        let _ = (from, to, most, tap);
         Ok(0)
     }
 

@@ -22,20 +22,26 @@ fn an_echo_moves_what_has_room_and_the_rest_stays() {
     let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
     let seq = host.open(5000);
     let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
-    assert_eq!(host.stack.splice(connection, connection, |_| panic!("nothing has come")), Ok(0));
+    assert_eq!(host.stack.splice(connection, connection, 4096, |_| panic!("nothing has come")), Ok(0));
 
     host.arrives(segment(5000, 0, seq, &bytes(0, 300)));
     let mut seen = Vec::new();
-    assert_eq!(host.stack.splice(connection, connection, |bytes| seen.extend_from_slice(bytes)), Ok(300));
+    assert_eq!(
+        host.stack.splice(connection, connection, 4096, |bytes| seen.extend_from_slice(bytes)),
+        Ok(300)
+    );
     assert_eq!(seen, bytes(0, 300));
     host.settle();
     assert_eq!(host.answers()[0].payload, 300);
 
     // The peer acknowledges nothing: 212 octets of room are left.
     host.arrives(segment(5000, 300, seq, &bytes(300, 300)));
-    assert_eq!(host.stack.splice(connection, connection, |bytes| seen.extend_from_slice(bytes)), Ok(212));
+    assert_eq!(
+        host.stack.splice(connection, connection, 4096, |bytes| seen.extend_from_slice(bytes)),
+        Ok(212)
+    );
     assert_eq!(seen, bytes(0, 512));
-    assert_eq!(host.stack.splice(connection, connection, |_| panic!("no room")), Ok(0));
+    assert_eq!(host.stack.splice(connection, connection, 4096, |_| panic!("no room")), Ok(0));
     let mut rest = [0; 100];
     assert_eq!(host.stack.recv(connection, &mut rest), Ok(Received::Data(88)));
     assert_eq!(rest[..88], bytes(512, 88)[..]);
@@ -51,11 +57,13 @@ fn from_one_connection_to_another_no_byte_is_lost() {
     let (to, _) = host.stack.accept(listener).unwrap().unwrap();
 
     let (mut sent, mut moved, mut delivered) = (0, Vec::new(), 0);
-    for _ in 0..10 {
+    for _ in 0..11 {
         host.arrives(segment(5000, sent, acks[0], &bytes(sent, 200)));
         sent += 200;
-        // In two pieces where the ring ends.
-        while host.stack.splice(from, to, |bytes| moved.extend_from_slice(bytes)).unwrap() > 0 {}
+        // In two pieces where the ring ends; and no more than asked for.
+        let most = if sent % 400 == 0 { 150 } else { 4096 };
+        let step = host.stack.splice(from, to, most, |bytes| moved.extend_from_slice(bytes)).unwrap();
+        assert_eq!(step, if most == 150 { 150 } else { 250.min(sent) });
         host.settle();
         delivered += host.answers().iter().filter(|a| a.port == 5001).map(|a| a.payload).sum::<usize>();
         host.arrives(TcpRepr { ack_number: Some(acks[1] + delivered), ..data(5001, b"") });
@@ -66,10 +74,10 @@ fn from_one_connection_to_another_no_byte_is_lost() {
     // Why nothing moves is for the other calls to say.
     host.arrives(segment(5000, sent, acks[0], b"late"));
     host.stack.shutdown(to).unwrap();
-    assert_eq!(host.stack.splice(from, to, |_| panic!("the write side is closed")), Ok(0));
+    assert_eq!(host.stack.splice(from, to, 4096, |_| panic!("the write side is closed")), Ok(0));
     assert_eq!(host.stack.send(to, b"late"), Err(ErrorKind::Closed));
     host.stack.close(to).unwrap();
-    assert_eq!(host.stack.splice(from, to, |_| panic!("stale")), Err(ErrorKind::StaleHandle));
+    assert_eq!(host.stack.splice(from, to, 4096, |_| panic!("stale")), Err(ErrorKind::StaleHandle));
     assert_eq!(host.stack.recv(from, &mut [0; 8]), Ok(Received::Data(4)));
 }
 
