@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::flow::Flow;
 use super::frame::{ACK, FIN, RST, SYN, Segment};
 use super::isn::{self, Proof};
-use super::slot::{End, Life, Limit, Slot};
+use super::slot::{COOKIE, End, Life, Limit, Slot};
 use crate::log::debug;
 use crate::stack::Backpressure;
 use crate::time::Duration;
@@ -148,8 +148,8 @@ impl Engine<'_> {
         } else {
             self.numbers.initial(&segment.flow, self.now)
         };
-        if let Some(slot) = self.slots.get_mut(usize::from(index)) {
-            slot.cookie = cookie;
+        if cookie && let Some(slot) = self.slots.get_mut(usize::from(index)) {
+            slot.marks |= COOKIE;
         }
         debug!("{} opens a connection to port {}", segment.flow.remote_addr(), segment.flow.local_port);
         Arrival::Opens { index, isn, cookie }
@@ -250,7 +250,8 @@ impl Engine<'_> {
         let Some(slot) = self.slots.get(usize::from(index)) else { return false };
         let Some(deadline) = slot.limit.due() else { return false };
         // It began `half_open` before its deadline.
-        slot.cookie || deadline + self.config.half_open_reclaim <= self.now + self.config.half_open
+        slot.marks & COOKIE != 0
+            || deadline + self.config.half_open_reclaim <= self.now + self.config.half_open
     }
 
     /// The interface that processes the one segment which opens a connection of `local`, so that the connection gets this sequence number.

@@ -8,7 +8,7 @@ use super::frame::{self, Frame, Segment};
 use super::isn::SequenceNumbers;
 use super::listener::ListenerSlot;
 use super::ports::Ports;
-use super::slot::{LifeList, Slot, Snapshot, Work, WorkList};
+use super::slot::{ASKED, LifeList, Slot, Snapshot, Work, WorkList};
 use super::stats::Stats;
 use super::token::{Egress, Exit, OneFrame, SECOND_COPY, Sequence, Watch};
 use crate::storage::{Deadlines, List, ManagedSlice};
@@ -102,7 +102,7 @@ fn instant(stamp: ::smoltcp::time::Instant) -> Instant {
 
 impl<'a> Engine<'a> {
     pub(super) fn poll<D: Device>(&mut self, device: &mut D, now: Instant) -> Option<Instant> {
-        self.now = now.min(LATEST);
+        self.now = if now.as_micros() >> 62 == 0 { now } else { LATEST };
         self.woke = false;
         self.device_full = false;
         if self.deadlines.earliest().is_some_and(|at| at <= self.now) {
@@ -402,7 +402,8 @@ impl<'a> Engine<'a> {
         let mut watch = Watch::on(slot, self.link, self.checksummed);
         let set = slot.set.as_mut()?;
         let mut due = if probably { Some(now) } else { self.iface.poll_at(now, set) };
-        let mut left = if due.is_some_and(|at| at <= now) { BURST } else { 0 };
+        let is_due = due.is_some_and(|at| at <= now);
+        let mut left = if is_due { BURST } else { 0 };
         while left > 0 {
             left -= 1;
             let mut device = Egress::<D, SECOND_COPY> { device: Some(&mut *device), watch: Some(&mut watch) };
@@ -418,6 +419,10 @@ impl<'a> Engine<'a> {
         }
         slot.sequence = watch.sequence;
         slot.set_edge(watch.edge());
+        // smoltcp was sure, and sent nothing: it waits for a neighbour, for which it need not have asked just now.
+        if watch.segments == 0 && (watch.others > 0 || (is_due && !probably)) {
+            slot.marks |= ASKED;
+        }
         if watch.repeated > 0 {
             slot.retransmitted = slot.retransmitted.saturating_add(watch.repeated.min(0xff) as u8);
         }

@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use super::flow::Flow;
 use super::listener::{ListenerSlot, ListenerState};
-use super::slot::{End, Life, LifeList, Limit, Slot, Snapshot, Work, end_of};
+use super::slot::{ASKED, End, Life, LifeList, Limit, Slot, Snapshot, Work, end_of};
 use super::token::Sequence;
 use crate::log::debug;
 use crate::stack::{ErrorKind, Readiness, Tag};
@@ -179,8 +179,10 @@ impl Engine<'_> {
         slot.flow = flow;
         slot.end = None;
         slot.tag = Tag(0);
-        slot.cookie = false;
         slot.retransmitted = 0;
+        if core::mem::take(&mut slot.marks) & ASKED != 0 {
+            slot.forget_neighbor();
+        }
         let capacity = slot.socket().map_or(0, tcp::Socket::recv_capacity);
         slot.scale = (usize::BITS - capacity.leading_zeros()).saturating_sub(u16::BITS) as u8;
         slot.sequence = Sequence::NOTHING;

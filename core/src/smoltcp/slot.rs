@@ -6,7 +6,7 @@ use crate::stack::{ErrorKind, Readiness, Tag};
 use crate::storage::{Link, Linked, Timed, Timer};
 use crate::time::{Duration, Instant};
 use ::smoltcp::iface::{SocketSet, SocketStorage};
-use ::smoltcp::socket::{AnySocket, tcp};
+use ::smoltcp::socket::{AnySocket, Socket, tcp};
 use core::fmt;
 
 /// Kinds of list that a slot can be in, one of each kind at a time.
@@ -84,6 +84,11 @@ pub(super) enum End {
     Failed(ErrorKind),
 }
 
+/// Marks a slot: its initial sequence number is a cookie. Half open, it can be forgotten and made again.
+pub(super) const COOKIE: u8 = 1;
+/// Marks a slot: it had to wait for a neighbour's hardware address.
+pub(super) const ASKED: u8 = 2;
+
 /// One connection's memory in the backend, beside smoltcp's socket and its buffers.
 pub struct Slot<'a> {
     pub(super) set: Option<SocketSet<'a>>,
@@ -102,8 +107,8 @@ pub struct Slot<'a> {
     pub(super) end: Option<End>,
     /// What its owner has not heard of; if anything, it is in the listener's list of those.
     pub(super) changed: Readiness,
-    /// Its initial sequence number is a cookie: half open, it can be forgotten and made again.
-    pub(super) cookie: bool,
+    /// [`COOKIE`] and [`ASKED`].
+    pub(super) marks: u8,
     /// Its window is offered in units of 2 to the power of this: not 0 if the receive buffer is larger than a window without scaling.
     pub(super) scale: u8,
     /// How much of the window that was offered last is left, in these units.
@@ -130,7 +135,7 @@ impl Slot<'_> {
         work: Work::None,
         end: None,
         changed: Readiness { readable: false, writable: false, ended: false },
-        cookie: false,
+        marks: 0,
         scale: 0,
         room: 0,
         retransmitted: 0,
@@ -154,6 +159,17 @@ impl<'a> Slot<'a> {
         let mut set = SocketSet::new(managed::ManagedSlice::Owned(Default::default()));
         set.add(socket(rx, tx));
         Self { set: Some(set), ..Self::EMPTY }
+    }
+
+    /// Makes the socket's place in its set new: there smoltcp keeps that it must be silent while a neighbour is asked for, whoever the
+    /// socket talks to meanwhile.
+    pub(super) fn forget_neighbor(&mut self) {
+        let Some(set) = &mut self.set else { return };
+        let Some(handle) = set.iter().next().map(|(handle, _)| handle) else { return };
+        #[allow(irrefutable_let_patterns, reason = "another package may have asked for other kinds")]
+        if let Socket::Tcp(socket) = set.remove(handle) {
+            set.add(socket);
+        }
     }
 
     /// The right edge of the window that was offered last, or a little before it.

@@ -40,8 +40,20 @@ impl Visit {
     }
 }
 
-/// 10,000 SYN/s from random sources against 8 slots, 4 of which carry streams.
+/// 10,000 SYN/s from anywhere on the Internet against 8 slots, 4 of which carry streams.
 pub(super) fn flood() -> Vec<Figure> {
+    let title = "SYN flood, 10,000/s for 30 s from random sources, 8 slots: throughput kept by 4 connections";
+    flood_from(title, |random| Ipv4Addr::from(0x2000_0000 + random.below(0x4000_0000) as u32))
+}
+
+/// The same from addresses of the server's own network, whose hardware addresses it must ask for, and nobody answers.
+pub(super) fn flood_on_link() -> Vec<Figure> {
+    let title =
+        "SYN flood of the same rate from the server's own network, where nobody answers ARP: throughput kept";
+    flood_from(title, |random| Ipv4Addr::new(10, 0, 0, 100 + random.below(100) as u8))
+}
+
+fn flood_from(scenario: &'static str, source: impl Fn(&mut Random) -> Ipv4Addr) -> Vec<Figure> {
     let rig = Rig::seeded(1, 8, 2048, ServerConfig::default(), Duration::from_millis(1));
     let mut lan = Lan::new(rig, Guest::new(3));
     for _ in 0..4 {
@@ -60,7 +72,8 @@ pub(super) fn flood() -> Vec<Figure> {
             visits.push(took);
             visit = None;
         }
-        Some(random_syn(&mut random))
+        let ip = source(&mut random);
+        Some(syn_from(ip, &mut random))
     });
     let mut after = Visit::start(&mut lan);
     let recovered = (0..3 * TICKS_PER_SECOND).find_map(|_| {
@@ -80,7 +93,7 @@ pub(super) fn flood() -> Vec<Figure> {
     assert!(stats.frames_received >= SECONDS * TICKS_PER_SECOND);
     vec![
         Figure {
-            scenario: "SYN flood, 10,000/s for 30 s from random sources, 8 slots: throughput kept by 4 connections",
+            scenario,
             measured: format!("{kept} % of {:.1} MB/s", quiet as f64 / 1e6),
             bound: ">= 90 %",
         },
@@ -108,8 +121,6 @@ fn rate(lan: &mut Lan, seconds: u64, mut attack: impl FnMut(&mut Lan, u64) -> Op
     (lan.guests[0].echoed() - before) / seconds
 }
 
-/// From anywhere on the Internet.
-fn random_syn(random: &mut Random) -> Vec<u8> {
-    let ip = Ipv4Addr::from(0x2000_0000 + random.below(0x4000_0000) as u32);
+fn syn_from(ip: Ipv4Addr, random: &mut Random) -> Vec<u8> {
     Segment::syn(SocketAddrV4::new(ip, random.next() as u16 | 1024), random.next() as u32).frame()
 }

@@ -36,6 +36,7 @@ pub type Scenario = (&'static str, fn() -> Vec<Figure>);
 /// All of them.
 pub const SCENARIOS: &[Scenario] = &[
     ("a_flood_of_syns_costs_little_and_keeps_nobody_out", flood::flood),
+    ("a_flood_from_its_own_network_keeps_nobody_out", flood::flood_on_link),
     ("a_slowloris_loses_its_slots_at_the_progress_deadline", slow::slowloris),
     ("a_window_that_stays_shut_ends_at_the_write_stall_deadline", slow::zero_window),
     ("silly_windows_and_the_smallest_mss_deliver_every_byte", slow::silly),

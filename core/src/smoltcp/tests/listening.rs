@@ -139,3 +139,16 @@ fn closing_the_listener_resets_those_that_wait_and_keeps_the_accepted_ones() {
     host.stack.abort(connection).unwrap();
     assert_eq!(host.stack.accept(listener), Err(ErrorKind::StaleHandle));
 }
+
+#[test]
+fn a_slot_that_waited_for_a_neighbour_answers_the_next_client_at_once() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    host.stack.device.rx.push_back(frame(Ipv4Addr::new(10, 0, 0, 9), syn(4000)));
+    host.settle();
+    assert!(host.answers().is_empty(), "nobody tells the stranger's hardware address");
+    // Half a second after it was asked for again; for as long again smoltcp would be silent.
+    host.pass(Duration::from_millis(1500));
+    assert_eq!(host.arrives(syn(5000))[0].control, TcpControl::Syn);
+}
