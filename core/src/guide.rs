@@ -127,9 +127,12 @@
 //!
 //! # Logging
 //!
-//! An [`Observer`](crate::service::Observer) is told of every connection, when it is opened and when and why it ends; print that with what
-//! the firmware prints with, `defmt` included. The types that it is given implement `Debug` and `Display`. Formatting costs flash, some
-//! 10 KiB with `core::fmt`, and none with `defmt` if only numbers are printed.
+//! With the feature `defmt` (or `log`) the backend and the server tell what happens at the level `debug`: who connects, who is challenged, rejected or
+//! left to try again, which deadline passed, and how each connection ended. What users print (errors, reasons, events, statistics)
+//! implements `defmt::Format` then, beside `Debug` and `Display`. `defmt` needs its linker script and a logger in the program, as everywhere.
+//!
+//! An [`Observer`](crate::service::Observer) is told of every connection, when it is opened and when and why it ends, for what the firmware itself
+//! wants to say. Formatting on the device costs flash, some 10 KiB with `core::fmt`; `defmt` formats on the host.
 //!
 //! # Testing on the host
 //!

@@ -13,6 +13,7 @@ pub use core::time::Duration;
 /// It must not start again from zero while a stack lives. A step backward is harmless (nothing expires early, no
 /// connection is lost); a step forward expires what the clock says has expired.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Instant(u64);
 
 impl Instant {

@@ -85,6 +85,7 @@ impl Default for ClientConfig {
 
 /// What happened on a [`Client`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event {
     /// It is connected. It can send at once.
     Opened {
@@ -111,6 +112,7 @@ pub enum Event {
 
 /// What a [`Client`] is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ClientState {
     /// The next poll connects.
     Idle,

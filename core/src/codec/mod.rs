@@ -47,6 +47,7 @@ pub struct Decoded<'f> {
 /// Why there is no frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DecodeError {
     /// The frame is longer than the buffer. [`Lines`] goes on with the next line; for [`Prefixed`] it is the end, see there.
     TooLong,
@@ -82,6 +83,7 @@ pub trait Decode {
 /// Why a frame was not encoded; nothing was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum EncodeError {
     /// The output needs at least so many bytes.
     NoRoom(usize),

@@ -3,6 +3,7 @@ use core::fmt;
 
 /// Why a call on a server or a client failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Error<E> {
     /// The id names no connection (any more), or the client has none.
     NotConnected,

@@ -24,6 +24,7 @@ use deadlines::Clock;
 
 /// Bytes that a connection has moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Traffic {
     /// Bytes received and taken.
     pub received: u64,

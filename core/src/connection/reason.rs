@@ -3,6 +3,7 @@ use core::fmt;
 
 /// A time limit that a connection can pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Deadline {
     /// The handshake was not complete in time.
     Connect,
@@ -33,6 +34,7 @@ impl fmt::Display for Deadline {
 
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Reason {
     /// The peer closed first, then this side; every byte was delivered.
     PeerClosed,

@@ -50,6 +50,7 @@ const _: () = assert!(size_of::<SlabSlot<Connection<u64>>>() <= 96);
 /// `Readable` and `Writable` are edges, as with epoll's `EPOLLET`: each is reported once, when something new has come. So receive
 /// until `WouldBlock` and send until `WouldBlock`, or call [`Server::wake`] to be reminded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event {
     /// A connection was accepted. It can be sent to at once; `Readable` follows in any case.
     Opened {
@@ -85,6 +86,7 @@ pub enum Event {
 
 /// What a [`Server`] has counted since it was made. The counters wrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ServerStats {
     /// Connections accepted, the rejected ones included.
     pub accepted: u32,
@@ -370,7 +372,7 @@ impl<'a, S: TcpStack> Server<'a, S> {
         };
         let connection = self.slots.get_mut(id)?;
         if rejected {
-            debug!("{peer} is rejected: it has as many connections as one peer may have");
+            debug!("{} is rejected: it has as many connections as one peer may have", peer);
             self.stats.rejected = self.stats.rejected.wrapping_add(1);
             connection.apply(Input::Rejected, &mut self.cx);
             return self.finish(stack, id, Reason::Rejected);

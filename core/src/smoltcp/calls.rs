@@ -18,6 +18,7 @@ use core::net::{IpAddr, SocketAddr};
 
 /// Names a connection of a [`SmoltcpStack`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConnectionHandle {
     index: u16,
     generation: u32,
@@ -25,6 +26,7 @@ pub struct ConnectionHandle {
 
 /// Names a listener of a [`SmoltcpStack`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ListenerHandle {
     index: u8,
     generation: u32,
@@ -207,7 +209,7 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
         let slot = engine.slots.get_mut(usize::from(index)).ok_or(ErrorKind::NoSlot)?;
         let socket = slot.socket_mut().ok_or(ErrorKind::NoSlot)?;
         socket.connect(opening.context(), to, from).map_err(|_| ErrorKind::InvalidState)?;
-        debug!("connecting to {remote} from port {}", flow.local_port);
+        debug!("connecting to {} from port {}", remote, flow.local_port);
         engine.occupy(index, flow, Life::Owned { listener: None });
         engine.set_limit(index, options.timeout.map_or(Limit::NEVER, Limit::after));
         engine.set_work(index, Work::Dirty);

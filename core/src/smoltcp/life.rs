@@ -20,7 +20,7 @@ impl Engine<'_> {
             ended = end_of(before.state, after.state, reset);
             slot.end = ended;
             if let Some(end) = ended {
-                debug!("the connection with {} ended: {end:?}", slot.flow.remote_addr());
+                debug!("the connection with {} ended: {:?}", slot.flow.remote_addr(), end);
             }
         }
         match slot.life {

@@ -19,6 +19,7 @@ pub(super) enum ReadyList {}
 
 /// Whose a slot is, and which [`LifeList`] it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) enum Life {
     /// Nobody's: in the free list.
     Free,
@@ -79,6 +80,7 @@ pub(super) enum Work {
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) enum End {
     Finished,
     Failed(ErrorKind),

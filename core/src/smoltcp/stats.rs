@@ -5,6 +5,7 @@ use super::token::Watch;
 /// What the backend has counted since it was made. The counters wrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Stats {
     /// Frames received, of all kinds.
     pub frames_received: u64,
@@ -55,6 +56,7 @@ impl Stats {
 /// Where a connection stands. What it has moved is in its owner's [`Traffic`](crate::connection::Traffic).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ConnectionStats {
     /// Octets received and not yet taken, and how many there is room for.
     pub receive_queue: usize,

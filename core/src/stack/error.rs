@@ -3,6 +3,7 @@ use core::fmt;
 /// Why a call failed or a connection ended, by what the caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ErrorKind {
     /// The peer's host answered that nobody listens. Try later.
     Refused,

@@ -26,6 +26,7 @@ use core::net::SocketAddr;
 
 /// What [`TcpStack::send`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Sent {
     /// So many bytes are in the send buffer: all that were offered, or as many as had room. Zero only if none were offered.
     Queued(usize),
@@ -35,6 +36,7 @@ pub enum Sent {
 
 /// What [`TcpStack::recv`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Received<T = usize> {
     /// Bytes: their count, or what the closure of [`TcpStack::recv_with`] made of them.
     ///
@@ -48,6 +50,7 @@ pub enum Received<T = usize> {
 
 /// How far the connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Status {
     /// The handshake is not complete.
     Connecting,
@@ -61,6 +64,7 @@ pub enum Status {
 
 /// What changed on a connection since it was last reported by [`TcpStack::ready`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Readiness {
     /// Bytes or the end of the stream have come.
     pub readable: bool,
@@ -82,10 +86,12 @@ impl Readiness {
 
 /// A number that the owner of a connection gives it, and gets back with its readiness: an index of its own, say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Tag(pub u32);
 
 /// A connection that changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Ready<C> {
     /// The connection.
     pub connection: C,

@@ -4,6 +4,7 @@ use core::fmt;
 
 /// Names a value in a [`Slab`]; it goes stale when the value is removed, and never names another one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Id {
     index: u16,
     generation: u32,
