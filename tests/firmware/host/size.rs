@@ -15,6 +15,8 @@ const IMAGES: [&str; 3] = ["bare", "echo", "app"];
 #[derive(Default)]
 struct Sizes {
     text: BTreeMap<&'static str, u64>,
+    /// Socklet's part of it, by module.
+    modules: BTreeMap<String, u64>,
     rodata: u64,
     data: u64,
     bss: u64,
@@ -53,6 +55,7 @@ pub(crate) fn print_table(boards: &[Board], images: &Path) -> Result<bool, Box<d
                     kept = more <= FLASH_REACHED;
                     let verdict = if more <= FLASH_LIMIT { "ok" } else { "MISSED" };
                     println!("{board:9} {image:7} {more} B above bare, {FLASH_LIMIT} allowed: {verdict}");
+                    print_modules(&sizes.modules);
                 }
                 _ => {}
             }
@@ -76,6 +79,16 @@ pub(crate) fn print_table(boards: &[Board], images: &Path) -> Result<bool, Box<d
     }
     println!("RAM of the echo server: at most {RAM_LIMIT} B of connections and server slots");
     Ok(kept)
+}
+
+/// What socklet's part is made of, the largest first.
+fn print_modules(modules: &BTreeMap<String, u64>) {
+    let mut rows: Vec<_> = modules.iter().collect();
+    rows.sort_by_key(|(_, bytes)| core::cmp::Reverse(**bytes));
+    let rows: Vec<_> = rows.iter().map(|(module, bytes)| format!("{module} {bytes}")).collect();
+    for row in rows.chunks(6) {
+        println!("                  {}", row.join(", "));
+    }
 }
 
 fn measure(image: &Path) -> Result<Sizes, Box<dyn Error>> {
@@ -102,7 +115,11 @@ fn measure(image: &Path) -> Result<Sizes, Box<dyn Error>> {
 fn count_text(lines: &Loader, start: u64, size: u64, sizes: &mut Sizes) -> Result<(), Box<dyn Error>> {
     let mut counted = 0;
     for (address, length, _) in lines.find_location_range(start, start + size)? {
-        *sizes.text.entry(owner(lines, address)?).or_default() += length;
+        let (part, module) = place(lines, address)?;
+        *sizes.text.entry(part).or_default() += length;
+        if part == "socklet" {
+            *sizes.modules.entry(module).or_default() += length;
+        }
         counted += length;
     }
     // Assembly, and what the linker puts between functions.
@@ -110,16 +127,23 @@ fn count_text(lines: &Loader, start: u64, size: u64, sizes: &mut Sizes) -> Resul
     Ok(())
 }
 
-/// The part whose code is at `address`: of the functions inlined there, the innermost that is not `core`'s.
+/// The part whose code is at `address`.
 pub(crate) fn owner(lines: &Loader, address: u64) -> Result<&'static str, Box<dyn Error>> {
+    Ok(place(lines, address)?.0)
+}
+
+/// The part whose code is at `address`, and its module: of the functions inlined there, the innermost that is not `core`'s.
+fn place(lines: &Loader, address: u64) -> Result<(&'static str, String), Box<dyn Error>> {
     let mut frames = lines.find_frames(address)?;
     while let Some(frame) = frames.next()? {
-        let part = part(frame.location.and_then(|location| location.file).unwrap_or_default());
+        let file = frame.location.and_then(|location| location.file).unwrap_or_default();
+        let part = part(file);
         if part != "core" {
-            return Ok(part);
+            let module = file.rsplit_once("/src/").map_or(file, |(_, module)| module);
+            return Ok((part, module.trim_end_matches(".rs").trim_end_matches("/mod").to_owned()));
         }
     }
-    Ok("core")
+    Ok(("core", String::new()))
 }
 
 /// The part that a source file belongs to.
