@@ -138,7 +138,7 @@
 //!
 //! Write the application in a file that names no board, generic over [`TcpStack`](crate::stack::TcpStack), and run it from a test over
 //! `socklet_hosted::os::OsStack` (the system's sockets) and over smoltcp on a TAP interface. `tests/firmware/src/app.rs` is such a file:
-//! `tests/tests/app.rs` runs it on both, `tests/firmware/run` on the boards, and one conversation with it must have one transcript.
+//! `tests/tests/linux/app.rs` runs it on both, `tests/firmware/run` on the boards, and one conversation with it must have one transcript.
 //!
 //! ```
 //! use socklet::service::Service;

@@ -1,33 +1,12 @@
-//! The conformance suite over smoltcp on a TAP interface, against the Linux kernel, in both roles.
-//!
-//! It has a `main` of its own, because a process without privileges can enter the sandbox only while it has one thread.
-#![cfg(target_os = "linux")]
+//! Needs TAP interfaces, so it is for Linux only; elsewhere it builds, and says so.
 
-use libtest_mimic::{Arguments, Trial};
-use socklet_hosted::sandbox;
-use socklet_tests::{BEHAVIOURS, Behaviour, IpVersion, Side, run, worlds::TapWorld};
-
-fn trial(&(name, behaviour): &Behaviour, side: Side, version: IpVersion) -> Trial {
-    let name = format!("smoltcp_on_tap_as_{side:?}::ip{version:?}::{name}").to_lowercase();
-    Trial::test(name, move || {
-        run(Box::new(move || Box::new(TapWorld::new(version, side))), behaviour);
-        Ok(())
-    })
-}
+#[cfg(target_os = "linux")]
+#[path = "linux/conformance_tap.rs"]
+mod linux;
 
 fn main() {
-    let mut arguments = Arguments::from_args();
-    // They wait for one another's packets more than they compute.
-    arguments.test_threads = arguments.test_threads.or(Some(8));
-    if let Err(error) = sandbox::enter() {
-        eprintln!("{error}");
-        std::process::exit(1);
-    }
-    let mut trials = Vec::new();
-    for side in [Side::Server, Side::Client] {
-        for version in [IpVersion::V4, IpVersion::V6] {
-            trials.extend(BEHAVIOURS.iter().map(|behaviour| trial(behaviour, side, version)));
-        }
-    }
-    libtest_mimic::run(&arguments, trials).exit();
+    #[cfg(target_os = "linux")]
+    linux::main();
+    #[cfg(not(target_os = "linux"))]
+    println!("nothing was tested: this needs TAP interfaces, which Linux has");
 }

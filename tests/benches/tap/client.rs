@@ -1,6 +1,6 @@
 //! The load: ordinary Linux clients.
 
-use crate::setup::PORT;
+use super::setup::PORT;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use socklet_hosted::sandbox::Network;

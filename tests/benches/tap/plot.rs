@@ -1,7 +1,7 @@
 //! A picture: what an echo costs while more and more connections are open.
 
-use crate::report::{Figures, Metric};
-use crate::setup::Peer;
+use super::report::{Figures, Metric};
+use super::setup::Peer;
 use core::error::Error;
 use plotters::prelude::*;
 

@@ -1,6 +1,6 @@
 //! Medians, ratios, and the limits that they are held against.
 
-use crate::setup::Peer;
+use super::setup::Peer;
 use core::fmt::{self, Write};
 use std::collections::BTreeMap;
 

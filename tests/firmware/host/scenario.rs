@@ -97,7 +97,7 @@ fn idle(board: Board, images: &Path) -> String {
     format!("{} ms in 2 s", used.as_millis())
 }
 
-/// The same conversation as on the host, over TAP and over the system's sockets (`tests/tests/app.rs`), with the same transcript.
+/// The same conversation as on the host, over TAP and over the system's sockets (`tests/tests/linux/app.rs`), with the same transcript.
 fn converse(board: Board, images: &Path) -> String {
     let host = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 7000)).expect("the namespace's port is free");
     let machine = Machine::boot(board, Network::Tap, images, "app", &[]);

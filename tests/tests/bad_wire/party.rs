@@ -1,7 +1,7 @@
 //! One end of the wire: a server or a client, on socklet or on Linux's own sockets. It says on its output what happens.
 
-use crate::exchange::Exchange;
-use crate::wire::INTERFACE;
+use super::exchange::Exchange;
+use super::wire::INTERFACE;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use rustix::event::{PollFd, PollFlags, poll};
 use smoltcp::phy::{Medium, RawSocket};

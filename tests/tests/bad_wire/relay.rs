@@ -1,6 +1,6 @@
 //! What joins the two TAPs: the simulator's faults, in real time, from a seed.
 
-use crate::party::PORT;
+use super::party::PORT;
 use core::cmp::Reverse;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use rustix::event::{PollFd, PollFlags, poll};

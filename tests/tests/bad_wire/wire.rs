@@ -1,7 +1,7 @@
 //! Two private networks, the relay between them, and the parties.
 
-use crate::party::{PORT, Role};
-use crate::relay::{self, Frames, Shared, lock};
+use super::party::{PORT, Role};
+use super::relay::{self, Frames, Shared, lock};
 use core::net::Ipv4Addr;
 use core::time::Duration;
 use socklet_hosted::sandbox::{Network, Sandbox};

@@ -1,5 +1,5 @@
+use super::super::setup::{PORT, Service, Setup, tune};
 use super::announce;
-use crate::setup::{PORT, Service, Setup, tune};
 use core::convert::Infallible;
 use core::error::Error;
 use core::pin::pin;

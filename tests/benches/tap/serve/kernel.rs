@@ -1,5 +1,5 @@
+use super::super::setup::{PORT, Service, Setup, tune};
 use super::announce;
-use crate::setup::{PORT, Service, Setup, tune};
 use core::error::Error;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};

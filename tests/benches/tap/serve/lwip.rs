@@ -1,5 +1,5 @@
+use super::super::setup::{Setup, tune};
 use super::announce;
-use crate::setup::{Setup, tune};
 use core::error::Error;
 use core::net::Ipv4Addr;
 use socklet_hosted::sandbox::Sandbox;

@@ -6,7 +6,7 @@ mod lwip;
 mod smoltcp;
 mod socklet;
 
-use crate::setup::{Peer, Setup};
+use super::setup::{Peer, Setup};
 use core::error::Error;
 use socklet_hosted::sandbox::Sandbox;
 use std::io::{Read, Write};

@@ -1,5 +1,5 @@
+use super::super::setup::{PORT, Service, Setup, tune};
 use super::announce;
-use crate::setup::{PORT, Service, Setup, tune};
 use core::error::Error;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use smoltcp::iface::{Config, Interface, SocketSet};

@@ -1,5 +1,5 @@
+use super::super::setup::{PORT, Service as Job, Setup, tune};
 use super::announce;
-use crate::setup::{PORT, Service as Job, Setup, tune};
 use core::error::Error as StdError;
 use smoltcp::wire::{EthernetAddress, HardwareAddress};
 use socklet::connection::Error;

@@ -1,7 +1,7 @@
 //! Where each stack listens.
 
-use super::{Place, serve, sum_up, work};
-use crate::args::{ServeArgs, ServiceKind, StackKind};
+use super::{Place, serve};
+use crate::args::{ServeArgs, StackKind};
 use crate::failure::Failure;
 use crate::stacks;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -50,17 +50,6 @@ impl ServeArgs {
         }
     }
 
-    fn refuse_what_workers_cannot(&self) -> Result<(), Failure> {
-        match () {
-            () if self.workers == 1 => Ok(()),
-            () if self.pcap.is_some() => Err(Failure::usage("--pcap takes one queue: leave out --workers")),
-            () if self.service == ServiceKind::Chat => {
-                Err(Failure::usage("--service chat needs all clients in one place: leave out --workers"))
-            }
-            () => Ok(()),
-        }
-    }
-
     /// How many connections each worker serves.
     pub(super) fn share(&self) -> usize {
         usize::from(self.connections).div_ceil(self.workers.into())
@@ -77,7 +66,9 @@ impl Place {
 #[cfg(target_os = "linux")]
 mod on_tap {
     use super::*;
+    use crate::args::ServiceKind;
     use crate::serve::stats::Carrier;
+    use crate::serve::{sum_up, work};
     use core::time::Duration;
     use smoltcp::phy::Device;
     use socklet::smoltcp::{Memory, SmoltcpStack};
@@ -94,6 +85,21 @@ mod on_tap {
     const BUFFER: usize = 64 << 10;
     /// How long the relay may take to pass on the last bytes.
     const REST: Duration = Duration::from_secs(1);
+
+    impl ServeArgs {
+        fn refuse_what_workers_cannot(&self) -> Result<(), Failure> {
+            match () {
+                () if self.workers == 1 => Ok(()),
+                () if self.pcap.is_some() => {
+                    Err(Failure::usage("--pcap takes one queue: leave out --workers"))
+                }
+                () if self.service == ServiceKind::Chat => {
+                    Err(Failure::usage("--service chat needs all clients in one place: leave out --workers"))
+                }
+                () => Ok(()),
+            }
+        }
+    }
 
     pub(super) fn run(args: &ServeArgs) -> Result<(), Failure> {
         args.refuse_what_workers_cannot()?;
