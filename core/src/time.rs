@@ -100,9 +100,14 @@ pub struct Monotonic {
 }
 
 impl Monotonic {
+    /// A clock that has not been looked at.
+    pub const NEW: Self = Self { last: Instant::ZERO, lost: 0 };
+
     /// The inner time at the outer time `now`.
     pub fn advance(&mut self, now: Instant) -> Instant {
-        let inner = Instant(now.0.saturating_add(self.lost));
+        // Whoever says that it is the end of time takes that back: leave room to go on.
+        let now = now.0.min(u64::MAX >> 3);
+        let inner = Instant(now.saturating_add(self.lost));
         if inner < self.last {
             self.lost = self.lost.saturating_add(self.last.0 - inner.0);
         } else {
@@ -139,6 +144,9 @@ mod tests {
         assert_eq!(clock.advance(Instant::from_secs(40)), Instant::from_secs(100));
         assert_eq!(clock.advance(Instant::from_secs(41)), Instant::from_secs(101));
         assert_eq!(clock.external(Instant::from_secs(105)), Instant::from_secs(45));
+        let last = clock.advance(Instant::FAR_FUTURE);
+        assert_eq!(clock.advance(Instant::ZERO), last);
+        assert_eq!(clock.advance(Instant::from_secs(1)), last + Duration::from_secs(1));
     }
 
     #[test]

@@ -212,7 +212,9 @@ impl<S: TcpStack> Client<S> {
                 State::Opening | State::Open | State::PeerClosed | State::WriteClosed => ClientState::Open,
                 State::Closing(_) | State::Closed(_) => ClientState::Closing,
             },
-            Phase::Waiting { until } => ClientState::Waiting { until: *until, attempt: self.attempt },
+            Phase::Waiting { until } => {
+                ClientState::Waiting { until: self.cx.due(*until), attempt: self.attempt }
+            }
             Phase::Stopped => ClientState::Stopped,
         }
     }
@@ -224,7 +226,7 @@ impl<S: TcpStack> Client<S> {
 
     /// When to call [`poll`](Self::poll) next, even if nothing comes: now or earlier when there is more to do.
     pub fn deadline(&self) -> Option<Instant> {
-        match &self.phase {
+        let at = match &self.phase {
             Phase::Idle => Some(Instant::ZERO),
             Phase::Connecting { connection, .. } | Phase::Open { connection, .. } if connection.stirred => {
                 Some(Instant::ZERO)
@@ -233,7 +235,8 @@ impl<S: TcpStack> Client<S> {
             Phase::Open { .. } => self.due,
             Phase::Waiting { until } => Some(*until),
             Phase::Stopped => None,
-        }
+        };
+        at.map(|at| self.cx.due(at))
     }
 
     /// The next thing that happened; `None` when that was all, and the round is over.
@@ -244,10 +247,10 @@ impl<S: TcpStack> Client<S> {
         if self.cx.now == UNKNOWN_TIME {
             (self.readable, self.writable) = (true, true);
         }
-        self.cx.now = now;
+        self.cx.begin(now);
         let event = match core::mem::replace(&mut self.phase, Phase::Stopped) {
             Phase::Stopped => None,
-            Phase::Waiting { until } if until > now => {
+            Phase::Waiting { until } if until > self.cx.now => {
                 self.phase = Phase::Waiting { until };
                 None
             }
@@ -256,7 +259,7 @@ impl<S: TcpStack> Client<S> {
             Phase::Open { connection, since } => self.advance(stack, connection, since),
         };
         if event.is_none() {
-            self.cx.now = UNKNOWN_TIME;
+            self.cx.end();
         }
         event
     }
@@ -369,7 +372,7 @@ impl<S: TcpStack> Client<S> {
             Some(_) | None => None,
         };
         self.phase = retry.map_or(Phase::Stopped, |until| Phase::Waiting { until });
-        Event::Closed { reason, traffic, retry }
+        Event::Closed { reason, traffic, retry: retry.map(|at| self.cx.due(at)) }
     }
 }
 

@@ -245,3 +245,19 @@ impl World {
         assert!(matches!(events[..], [Event::Opened { .. }, Event::Readable]), "{events:?}");
     }
 }
+
+#[test]
+fn a_clock_that_goes_back_holds_no_attempt_up() {
+    let mut world = World { now: Instant::from_secs(100_000), ..World::default() };
+    assert_eq!(world.events(), []);
+    world.stack.peer_fails(0, ErrorKind::Refused);
+    let retry = world.expect_closed(Reason::Refused).expect("it will try again");
+    let wait = retry.since(world.now);
+    world.now = Instant::from_secs(10);
+    assert_eq!(world.events(), []);
+    let due = world.client.deadline().expect("the next attempt");
+    assert_eq!(due.since(world.now), wait, "it does not wait for the clock to catch up");
+    world.now = due;
+    assert_eq!(world.events(), []);
+    assert_eq!(world.client.state(), ClientState::Connecting);
+}

@@ -19,7 +19,7 @@ pub use reason::{Deadline, Reason};
 pub use state::{First, Input, InputKind, State, StateKind, Transitions, step};
 
 use crate::stack::{ErrorKind, Received, Sent, StackError, Status, TcpStack};
-use crate::time::Instant;
+use crate::time::{Duration, Instant, Monotonic};
 use deadlines::Clock;
 
 /// Bytes that a connection has moved.
@@ -45,11 +45,33 @@ impl Traffic {
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) now: Instant,
+    /// The owner's clock may go back; deadlines must not wait for it to catch up.
+    clock: Monotonic,
     pub(crate) seen: Transitions,
 }
 
 impl Context {
-    pub(crate) const NEW: Self = Self { now: UNKNOWN_TIME, seen: Transitions::NONE };
+    pub(crate) const NEW: Self = Self { now: UNKNOWN_TIME, clock: Monotonic::NEW, seen: Transitions::NONE };
+
+    /// A round begins, or goes on.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.now = self.clock.advance(now);
+    }
+
+    /// The round is over.
+    pub(crate) fn end(&mut self) {
+        self.now = UNKNOWN_TIME;
+    }
+
+    /// When something is due, by the owner's clock.
+    pub(crate) fn due(&self, at: Instant) -> Instant {
+        self.clock.external(at)
+    }
+
+    /// The moment `wait` after `now`.
+    pub(crate) fn after(&mut self, now: Instant, wait: Duration) -> Instant {
+        self.clock.advance(now) + wait
+    }
 
     /// The stack could not even begin to connect.
     pub(crate) fn fail_to_open(&mut self, kind: ErrorKind) -> Reason {

@@ -32,7 +32,7 @@ pub use config::ServerConfig;
 pub use relay::{Relayed, Stopped};
 
 use crate::connection::{
-    Connection, Context, Deadline, Error, Input, Reason, State, Traffic, Transitions, UNKNOWN_TIME, Verdict,
+    Connection, Context, Deadline, Error, Input, Reason, State, Traffic, Transitions, Verdict,
 };
 use crate::log::debug;
 use crate::stack::{ErrorKind, Ready, StackError, Tag, TcpStack};
@@ -187,7 +187,7 @@ impl<'a, S: TcpStack> Server<'a, S> {
     ///
     /// A second call can shorten or lengthen the time.
     pub fn drain(&mut self, stack: &mut S, now: Instant, grace: Duration) {
-        let until = now + grace;
+        let until = self.cx.after(now, grace);
         self.phase = match self.phase {
             Phase::Idle => Phase::Idle,
             Phase::Listening(listener) => {
@@ -210,7 +210,7 @@ impl<'a, S: TcpStack> Server<'a, S> {
     /// changed, not with those that are open.
     #[must_use = "an event that is dropped does not come again"]
     pub fn poll(&mut self, stack: &mut S, now: Instant) -> Option<Event> {
-        self.cx.now = now;
+        self.cx.begin(now);
         loop {
             if let Some(pending) = self.pending.take() {
                 if let Some(event) = self.report(stack, pending) {
@@ -226,7 +226,7 @@ impl<'a, S: TcpStack> Server<'a, S> {
                 self.pending = Some(pending);
             } else {
                 self.wakes_left = self.woken;
-                self.cx.now = UNKNOWN_TIME;
+                self.cx.end();
                 return None;
             }
         }
@@ -238,7 +238,7 @@ impl<'a, S: TcpStack> Server<'a, S> {
             Phase::Draining { until, .. } if !self.slots.is_empty() => Some(until),
             Phase::Idle | Phase::Listening(_) | Phase::Draining { .. } => None,
         };
-        earliest(self.slots.earliest(), drain)
+        earliest(self.slots.earliest(), drain).map(|at| self.cx.due(at))
     }
 
     /// How many connections are open, those that are closing included.

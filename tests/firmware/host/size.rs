@@ -26,7 +26,7 @@ struct Sizes {
 const FLASH_LIMIT: u64 = 6 * 1024;
 
 /// It is known to be missed; more than this is an error.
-const FLASH_REACHED: u64 = 22 * 1024;
+const FLASH_REACHED: u64 = 22 * 1024 + 256;
 
 /// RAM of the echo server for 4 connections by the guide's formula, without the 1 KiB of the stack object.
 const RAM_LIMIT: u64 = 4 * (4096 + 4096 + 428 + 96) + 48;

@@ -107,10 +107,16 @@ impl Rig {
     /// Lets time pass, from deadline to deadline. What the stack sends is dropped, but for ARP.
     #[track_caller]
     pub fn pass(&mut self, time: Duration) {
+        self.pass_and_see(time, |_| {});
+    }
+
+    /// The same, with a look at what the stack sends.
+    #[track_caller]
+    pub fn pass_and_see(&mut self, time: Duration, mut see: impl FnMut(Answer)) {
         let until = self.now + time;
         loop {
             let next = self.turn();
-            self.answers();
+            self.answers().into_iter().for_each(&mut see);
             match next {
                 Some(next) if next < until => self.now = next,
                 Some(_) | None => break,

@@ -144,3 +144,34 @@ fn what_is_done_between_rounds_counts_from_the_next_one() {
     world.expect_closed(Reason::TimedOut(Deadline::Idle));
     assert_eq!(world.now, Instant::from_secs(199));
 }
+
+#[test]
+fn a_clock_that_goes_back_holds_no_deadline_up() {
+    let mut world = World::with_limits(|limits| limits.with_idle(secs(10)).with_write_stall(secs(20)));
+    world.now = Instant::from_secs(100_000);
+    let (_, quiet) = world.open();
+    let (_, deaf) = world.open();
+    world.send(deaf, b"12");
+    assert_eq!(world.wait(100_005).1, []);
+    world.now = Instant::from_secs(1_000);
+    let (at, events) = world.wait(2_000);
+    assert_eq!(at, 1_005, "five seconds were gone, five are left");
+    let ends: Vec<_> = events.iter().chain(&world.events()).copied().collect();
+    let idle =
+        |event: &Event| matches!(event, Event::Closed { reason: Reason::TimedOut(Deadline::Idle), .. });
+    assert!(ends.len() == 2 && ends.iter().all(idle), "{ends:?}");
+    assert!(world.server.state(quiet).is_none() && world.server.state(deaf).is_none());
+}
+
+#[test]
+fn a_clock_that_goes_back_holds_no_drain_up() {
+    let mut world = World::with_limits(|limits| limits);
+    world.now = Instant::from_secs(100_000);
+    world.open();
+    world.server.drain(&mut world.stack, world.now, Duration::from_secs(5));
+    assert_eq!(world.wait(100_001).1, []);
+    assert_eq!(world.events(), []);
+    world.now = Instant::ZERO;
+    let (at, events) = world.wait(100);
+    assert!(at == 4 && matches!(events[..], [Event::Closed { .. }]), "{at} {events:?}");
+}
