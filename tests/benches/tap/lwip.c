@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 static char mode;
-static char zeros[65536];
+static char pattern[65536];
 
 /* What is received and not yet sent back. */
 struct client {
@@ -54,8 +54,8 @@ static void send_back(struct tcp_pcb *pcb, struct client *client) {
 
 static void flood(struct tcp_pcb *pcb) {
     while (tcp_sndbuf(pcb) > 0) {
-        u16_t len = LWIP_MIN(tcp_sndbuf(pcb), sizeof zeros - 1);
-        if (tcp_write(pcb, zeros, len, 0) != ERR_OK)
+        u16_t len = LWIP_MIN(tcp_sndbuf(pcb), sizeof pattern - 1);
+        if (tcp_write(pcb, pattern, len, 0) != ERR_OK)
             break;
     }
     tcp_output(pcb);
@@ -162,6 +162,7 @@ static void read_frames(struct netif *netif) {
 }
 
 int main(int argc, char **argv) {
+    memset(pattern, 'x', sizeof pattern);
     static struct netif netif;
     ip4_addr_t address, mask, gateway;
     if (argc != 4 || !ip4addr_aton(argv[2], &address) || !ip4addr_aton(argv[3], &mask))

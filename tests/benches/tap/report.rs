@@ -133,7 +133,20 @@ fn table(text: &mut String, figures: &Figures, peers: &[Peer]) -> fmt::Result {
         }
         writeln!(text)?;
     }
-    Ok(())
+    idle(text, figures)
+}
+
+/// What connections cost that do nothing.
+fn idle(text: &mut String, figures: &Figures) -> fmt::Result {
+    const LIMIT: f64 = 1.1;
+    let of = |open| figures.median(Metric::EightOf(open), Peer::Socklet);
+    let Some((few, many)) = of(10).zip(of(10_000)) else { return Ok(()) };
+    let ratio = many / few;
+    let word = if ratio <= LIMIT { "met" } else { "**missed**" };
+    writeln!(
+        text,
+        "\nsocklet with 10,000 open, 8 of them active, beside 10 open: {ratio:.2} (<= {LIMIT}: {word})"
+    )
 }
 
 fn verdict(metric: Metric, peer: Peer, own: f64, other: f64) -> String {

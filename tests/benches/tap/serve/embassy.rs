@@ -74,7 +74,11 @@ async fn transfer(
         },
         Service::Discard => while reader.read_with(|bytes| (bytes.len(), bytes.len())).await? > 0 {},
         Service::Flood => loop {
-            writer.write_with(|room| (room.len(), ())).await?;
+            let whole = |room: &mut [u8]| {
+                super::make_real(room);
+                (room.len(), ())
+            };
+            writer.write_with(whole).await?;
         },
     }
     Ok(())

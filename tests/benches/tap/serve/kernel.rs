@@ -48,7 +48,7 @@ fn serve(mut listener: TcpListener, service: Service) -> io::Result<()> {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut clients: Vec<Option<Client>> = Vec::new();
     let mut free = Vec::new();
-    let mut chunk = vec![0; 64 << 10];
+    let mut chunk = vec![b'x'; 64 << 10];
     loop {
         poll.poll(&mut events, None)?;
         for event in &events {

@@ -71,7 +71,10 @@ fn serve(socket: &mut tcp::Socket<'_>, service: Service, chunk: &mut [u8]) -> Re
         }
         Service::Flood => {
             while socket.can_send() {
-                socket.send(|room| (room.len(), ()))?;
+                socket.send(|room| {
+                    super::make_real(room);
+                    (room.len(), ())
+                })?;
             }
         }
     }

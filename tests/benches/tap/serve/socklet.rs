@@ -47,7 +47,11 @@ impl Protocol<Stack> for Flood {
         id: Id,
         _: &mut impl Observer,
     ) -> Result<Next, Error<ErrorKind>> {
-        while let Sent::Queued(_) = server.send_with(stack, id, |room| room.len())? {}
+        let whole = |room: &mut [u8]| {
+            super::make_real(room);
+            room.len()
+        };
+        while let Sent::Queued(_) = server.send_with(stack, id, whole)? {}
         Ok(Next::Wait)
     }
 }
