@@ -9,7 +9,7 @@ use std::path::PathBuf;
 ///
 /// Without a command it runs the demo.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(name = "socklet", version, args_conflicts_with_subcommands = true, allow_negative_numbers = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -20,17 +20,20 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Many clients at once against smoltcp on a TAP interface, both ways, every byte checked
+    #[command(allow_negative_numbers = true)]
     Demo(DemoArgs),
     /// Serve clients until Ctrl-C
+    #[command(allow_negative_numbers = true)]
     Serve(Box<ServeArgs>),
     /// Connect to a server: standard input to the peer, the peer to standard output
+    #[command(allow_negative_numbers = true)]
     Connect(ConnectArgs),
 }
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DemoArgs {
     /// Connections at once
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=2048))]
     pub(crate) clients: u16,
     /// Bytes that each connection carries there and back, as in 500k, 4M or 1G
     #[arg(long, value_parser = size, default_value = "16M")]

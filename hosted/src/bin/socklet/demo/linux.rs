@@ -4,8 +4,8 @@ use super::plan::{Outcome, PATIENCE, PING, Plan, SLICE, Stream};
 use core::net::SocketAddr;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Barrier, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Barrier, Mutex, PoisonError, mpsc};
+use std::thread::{self, Builder};
 use std::time::Instant;
 
 /// As many clients as planned, at once, each on a thread of its own.
@@ -14,9 +14,15 @@ pub(super) fn clients(server: SocketAddr, plan: &Plan) -> Outcome {
     let together = Barrier::new(plan.clients);
     let start = Mutex::new(None);
     thread::scope(|scope| {
+        // Nobody begins, and waits for the others, before all are there.
+        let mut ready = Vec::new();
         for index in 0..plan.clients {
             let (outcome, together, start) = (&outcome, &together, &start);
-            scope.spawn(move || {
+            let (all_there, begin) = mpsc::channel::<()>();
+            let client = move || {
+                if begin.recv().is_err() {
+                    return;
+                }
                 let connected = connect(server);
                 together.wait();
                 let mut trips = Vec::new();
@@ -36,7 +42,19 @@ pub(super) fn clients(server: SocketAddr, plan: &Plan) -> Outcome {
                     }
                     Err(error) => outcome.errors.push(format!("client {index}: {error}")),
                 }
-            });
+            };
+            if let Err(error) = Builder::new().spawn_scoped(scope, client) {
+                let started = ready.len();
+                lock(outcome).errors.push(format!(
+                    "no thread for a client after {started} ({error}): ask for fewer with --clients, or raise `ulimit -u`"
+                ));
+                return;
+            }
+            ready.push(all_there);
+        }
+        for client in ready {
+            // It waits for this.
+            let _ = client.send(());
         }
     });
     let mut outcome = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -85,14 +103,15 @@ fn stream_both_ways(socket: &TcpStream, mut sent: Stream, plan: &Plan, index: us
     let mut back = plan.stream(index);
     back.position = sent.position;
     thread::scope(|scope| {
-        let sender = scope.spawn(move || -> io::Result<()> {
+        let send = move || -> io::Result<()> {
             while sent.position < plan.bytes {
                 let next = sent.next(plan.bytes);
                 let len = { socket }.write(next)?;
                 sent.position += len as u64;
             }
             socket.shutdown(Shutdown::Write)
-        });
+        };
+        let sender = Builder::new().spawn_scoped(scope, send)?;
         let mut buffer = vec![0; SLICE];
         let received = loop {
             match { socket }.read(&mut buffer) {
@@ -115,7 +134,7 @@ fn stream_both_ways(socket: &TcpStream, mut sent: Stream, plan: &Plan, index: us
 pub(super) fn echo_server(listener: &TcpListener, count: usize) {
     thread::scope(|scope| {
         for socket in listener.incoming().take(count).flatten() {
-            scope.spawn(move || -> io::Result<()> {
+            let echo = move || -> io::Result<()> {
                 socket.set_nodelay(true)?;
                 socket.set_read_timeout(Some(PATIENCE))?;
                 socket.set_write_timeout(Some(PATIENCE))?;
@@ -126,7 +145,9 @@ pub(super) fn echo_server(listener: &TcpListener, count: usize) {
                         len => { &socket }.write_all(&buffer[..len])?,
                     }
                 }
-            });
+            };
+            // Without a thread its connection is reset, and its client says so.
+            let _ = Builder::new().spawn_scoped(scope, echo);
         }
     });
 }

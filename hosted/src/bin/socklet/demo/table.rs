@@ -3,7 +3,7 @@ use super::{BUFFER, Row};
 use crate::output::Output;
 use core::time::Duration;
 use indicatif::BinaryBytes;
-use smoltcp::iface::SocketStorage;
+use smoltcp::iface::{SocketSet, SocketStorage};
 use smoltcp::phy::Loopback;
 use socklet::server::ServerSlot;
 use socklet::smoltcp::{Slot, SmoltcpStack};
@@ -21,11 +21,12 @@ pub(super) fn print(rows: &[Row], out: &mut Output) {
         let [p50, p99] = [50, 99].map(|percent| micros(outcome.percentile(percent)));
         row([title, &connections, &bytes, &rate, &p50, &p99]);
     }
-    let own = size_of::<Slot<'_>>() + size_of::<ServerSlot<SmoltcpStack<'_, Loopback>>>();
-    let socket = size_of::<SocketStorage<'_>>();
+    let set = size_of::<SocketSet<'_>>();
+    let own = size_of::<Slot<'_>>() - set + size_of::<ServerSlot<SmoltcpStack<'_, Loopback>>>();
+    let socket = size_of::<SocketStorage<'_>>() + set;
     let sum = 2 * BUFFER + own + socket;
     out.line(format_args!(
-        "memory per connection: {sum} bytes (two buffers of {BUFFER}, smoltcp's socket {socket}, socklet {own})"
+        "memory per connection: {sum} bytes (two buffers of {BUFFER}, smoltcp's socket and its set {socket}, socklet {own})"
     ));
 }
 
