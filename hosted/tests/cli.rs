@@ -173,6 +173,27 @@ fn an_echo_comes_back_whole_from_every_stack() {
 }
 
 #[test]
+fn workers_share_the_clients_and_say_what_they_counted() {
+    let serving = Serving::on("tap", &["--workers", "2", "--spin", "50", "--stats", "0.1"]);
+    for _ in 0..32 {
+        assert_eq!(ask(&mut serving.connect(), b"shared"), b"shared");
+    }
+    thread::sleep(Duration::from_millis(300));
+    let printed = serving.stop();
+    let last = |worker: u8| {
+        let start = format!("stats of worker {worker}: ");
+        let lines: Vec<_> = printed.lines().filter_map(|line| line.strip_prefix(&start)).collect();
+        assert!(lines.len() > 12, "more than once, and at the end: {printed}");
+        let accepted = lines.iter().rev().find_map(|line| line.strip_suffix(" accepted, 0 rejected"));
+        let count =
+            accepted.and_then(|line| line.rsplit(' ').next()).and_then(|count| count.parse::<u32>().ok());
+        count.unwrap_or_else(|| panic!("no count of worker {worker}: {printed}"))
+    };
+    assert_eq!(last(0) + last(1), 32);
+    assert!(printed.contains("octets: ") && printed.contains("served 32 clients"), "{printed}");
+}
+
+#[test]
 fn reply_prints_each_message_and_answers_in_its_encoding() {
     for stack in STACKS {
         let serving = Serving::on(stack, &["--service", "reply", "--reply", "好", "--encoding", "gbk"]);
