@@ -1,4 +1,5 @@
 use super::error::{Failure, Operation, OsError};
+use super::sys;
 use core::net::SocketAddr;
 use core::time::Duration;
 use mio::event::Event;
@@ -25,6 +26,8 @@ pub(super) struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
     phase: Phase,
+    /// The handshake was completed.
+    opened: bool,
     shut: bool,
     pub(super) tag: Tag,
     /// Where it was accepted.
@@ -40,11 +43,11 @@ impl Connection {
 
     pub(super) fn connected(stream: TcpStream, peer: SocketAddr) -> Self {
         let (tag, changed) = (Tag::default(), Readiness::default());
-        Self { stream, peer, phase: Phase::Open, shut: false, tag, listener: None, changed }
+        Self { stream, peer, phase: Phase::Open, opened: true, shut: false, tag, listener: None, changed }
     }
 
     pub(super) fn connecting(stream: TcpStream, peer: SocketAddr, timeout: Option<Duration>) -> Self {
-        Self { phase: Phase::Connecting { timeout }, ..Self::connected(stream, peer) }
+        Self { phase: Phase::Connecting { timeout }, opened: false, ..Self::connected(stream, peer) }
     }
 
     pub(super) fn stream(&mut self) -> &mut TcpStream {
@@ -107,7 +110,7 @@ impl Connection {
             self.look_for_failure();
         }
         if self.is_connecting() && event.is_writable() && !self.is_gone() {
-            self.phase = Phase::Open;
+            (self.phase, self.opened) = (Phase::Open, true);
         }
         let ended = match self.status() {
             Status::Connecting => return Readiness::default(),
@@ -176,6 +179,15 @@ impl Connection {
                 (Err(error), _) => return Err(self.fail(Operation::Receive, error)),
             }
         }
+    }
+
+    /// What was queued and never acknowledged, also after a failure. The system would count the SYN too.
+    pub(super) fn unsent(&self) -> Result<usize, OsError> {
+        if !self.opened {
+            return Ok(0);
+        }
+        sys::queued(&self.stream, self.shut)
+            .map_err(|errno| OsError::io(Operation::Count, self.peer, errno.into()))
     }
 
     pub(super) fn shutdown(&mut self) -> Result<(), OsError> {

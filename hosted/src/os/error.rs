@@ -14,6 +14,7 @@ pub(super) enum Operation {
     Send,
     Receive,
     Shutdown,
+    Count,
     Name,
 }
 
@@ -27,6 +28,7 @@ impl Operation {
             Self::Send => "send to",
             Self::Receive => "receive from",
             Self::Shutdown => "shut down the connection to",
+            Self::Count => "count what is queued for",
             Self::Name => "get the address of",
         }
     }

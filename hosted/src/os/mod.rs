@@ -11,10 +11,11 @@
 //!   (`net.ipv4.tcp_abort_on_overflow`), so it is `Unsupported` here.
 //! - A closed connection lingers in the background: FIN, then what the peer still sends is read and discarded until it closes too. A
 //!   plain `close` with unread bytes would reset the connection and destroy what is on its way to the peer.
-//! - `unsent` is `Unsupported`: the kernel tells it by an ioctl alone.
+//! - `unsent` is what the kernel says: Linux, FreeBSD and macOS do; elsewhere it is `Unsupported`.
 
 mod connection;
 mod error;
+mod sys;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -181,7 +182,7 @@ impl TcpStack for OsStack {
         let mut capabilities = Capabilities::ALL;
         capabilities.backlog = false;
         capabilities.zero_copy = false;
-        capabilities.unsent = false;
+        capabilities.unsent = sys::TELLS;
         capabilities
     }
 
@@ -268,8 +269,8 @@ impl TcpStack for OsStack {
     }
 
     fn unsent(&self, connection: OsConnection) -> Result<usize, OsError> {
-        self.table.get(connection.0)?;
-        unsupported()
+        let connection = self.table.get(connection.0)?;
+        if sys::TELLS { connection.unsent() } else { unsupported() }
     }
 
     fn ready(&mut self, listener: OsListener) -> Option<Ready<OsConnection>> {

@@ -208,6 +208,40 @@ fn both_sides_closed_is_finished_and_reported() {
     }
 }
 
+/// Neither the SYN nor the FIN is a byte of ours; what a reset has lost still counts.
+#[test]
+fn unsent_counts_bytes_alone() {
+    let mut world = World::new(OsOptions::default().with_buffers(64 << 10, 64 << 10));
+    let closed = TcpListener::bind(LOCALHOST).unwrap().local_addr().unwrap();
+    if let Ok(refused) = world.stack.connect(closed, &ConnectOptions::default()) {
+        assert_eq!(world.settled(refused), Status::Failed(ErrorKind::Refused));
+        assert_eq!(world.stack.unsent(refused).unwrap(), 0);
+    }
+    let (mut client, connection) = world.pair();
+    assert_eq!(world.stack.unsent(connection).unwrap(), 0);
+    let mut queued = 0;
+    world.until(|stack| match stack.send(connection, &[3; 8192]).unwrap() {
+        Sent::Queued(count) => {
+            queued += count;
+            None
+        }
+        Sent::WouldBlock => Some(()),
+    });
+    let unsent = world.stack.unsent(connection).unwrap();
+    assert!(unsent > 0 && unsent <= queued, "{unsent} of {queued}");
+    world.stack.shutdown(connection).unwrap();
+    assert!(world.stack.unsent(connection).unwrap() <= unsent);
+    client.read_exact(&mut vec![0; queued]).unwrap();
+    world.until(|stack| (stack.unsent(connection).unwrap() == 0).then_some(()));
+
+    let (client, connection) = world.pair();
+    while let Sent::Queued(_) = world.stack.send(connection, &[3; 8192]).unwrap() {}
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    world.until(|stack| (stack.status(connection).unwrap() != Status::Open).then_some(()));
+    assert!(world.stack.unsent(connection).is_ok());
+}
+
 #[test]
 fn abort_resets_the_peer() {
     let mut world = World::new(OsOptions::default());
