@@ -308,13 +308,22 @@ impl<C: Copy> Connection<C> {
         deadline: Deadline,
         cx: &mut Context,
     ) -> Reason {
-        let delivered = deadline == Deadline::Drain && matches!(stack.unsent(self.handle), Ok(0));
-        self.apply(if delivered { Input::Released } else { Input::Expired(deadline) }, cx);
+        let released = deadline == Deadline::Drain && !self.has_undelivered(stack);
+        self.apply(if released { Input::Released } else { Input::Expired(deadline) }, cx);
         match self.state {
             State::Closed(reason) => reason,
             State::Opening | State::Open | State::PeerClosed | State::WriteClosed | State::Closing(_) => {
                 Reason::TimedOut(deadline)
             }
+        }
+    }
+
+    /// Whether the peer has not taken all of what was to be sent. Of a stack that cannot say this is known only where a send found no
+    /// room; whatever else is left is in its hands, as after a close without a half-close.
+    fn has_undelivered<S: TcpStack<Connection = C>>(&self, stack: &S) -> bool {
+        match stack.unsent(self.handle) {
+            Ok(unsent) => unsent > 0,
+            Err(error) => self.blocked || error.kind() != ErrorKind::Unsupported,
         }
     }
 

@@ -183,7 +183,8 @@ impl<'a, S: TcpStack> Server<'a, S> {
     }
 
     /// Stops listening and lets the connections end by themselves within `grace`. What is left then is closed; a connection whose
-    /// peer has not acknowledged everything ends with [`Deadline::Drain`].
+    /// peer has not acknowledged everything ends with [`Deadline::Drain`]. A stack that cannot tell what is unsent is asked to close in
+    /// order; there it ends so only if its last send found no room.
     ///
     /// A second call can shorten or lengthen the time.
     pub fn drain(&mut self, stack: &mut S, now: Instant, grace: Duration) {

@@ -321,6 +321,27 @@ fn a_server_drains() {
     assert_eq!(world.server.deadline(), None);
 }
 
+/// What the stack cannot say is not held against the peer.
+#[test]
+fn a_drain_without_unsent_blames_only_a_peer_that_left_no_room() {
+    let mut world = World::default();
+    world.stack.capabilities.unsent = false;
+    let (idle, _) = world.open();
+    let (stuck, id) = world.open();
+    let more = [0; ROOM + 1];
+    assert_eq!(world.server.send(&mut world.stack, id, &more), Ok(Sent::Queued(ROOM)));
+    world.server.drain(&mut world.stack, world.now, Duration::from_secs(5));
+    let (at, events) = world.wait(100);
+    assert_eq!(at, 5);
+    let reasons = events.iter().filter_map(|event| match event {
+        Event::Closed { reason, .. } => Some(*reason),
+        _ => None,
+    });
+    assert!(reasons.eq([Reason::Finished, Reason::TimedOut(Deadline::Drain)]), "{events:?}");
+    assert_eq!(world.stack[idle].released, Some(Release::Closed));
+    assert_eq!(world.stack[stuck].released, Some(Release::Aborted));
+}
+
 #[test]
 fn a_drained_server_can_listen_again() {
     let mut world = World::default();
