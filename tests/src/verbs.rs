@@ -1,6 +1,6 @@
 //! What most behaviours begin with and end with.
 
-use crate::host::ListenerNo;
+use crate::host::{ListenerNo, Outcome};
 use crate::pattern::Pattern;
 use crate::testbed::{Side, Socket, Testbed, fails};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -175,6 +175,21 @@ impl Testbed {
                     Ok(Received::WouldBlock) => return None,
                     Ok(Received::EndOfStream) => panic!("end of stream instead of a failure"),
                     Err(kind) => return Some(kind),
+                }
+            }
+        })
+    }
+
+    /// Receives until that comes to an end, whichever it is, and gives what `recv` said then.
+    #[track_caller]
+    pub fn recv_to_any_end(&mut self, socket: Socket) -> Outcome<Received> {
+        let mut buffer = [0; 4096];
+        self.until("the connection to end", |t| {
+            loop {
+                match t.recv(socket, &mut buffer) {
+                    Ok(Received::Data(_)) => {}
+                    Ok(Received::WouldBlock) => return None,
+                    end @ (Ok(Received::EndOfStream) | Err(_)) => return Some(end),
                 }
             }
         })

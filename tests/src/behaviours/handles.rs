@@ -158,13 +158,22 @@ pub fn poll_says_when_something_changed(t: &mut Testbed) {
 
 /// Memory is fixed: with all slots taken `connect` says so, and a slot that is given up can be used.
 pub fn connect_without_a_slot_is_an_error_until_one_is_free(t: &mut Testbed) {
-    let Some(slots) = t.facts().client_slots else { return };
-    let Some(silent) = t.facts().silent else { return };
-    let taken: Vec<_> = (0..slots).map(|_| t.connecting(silent)).collect();
-    fails(t.connect(silent, &Default::default()), ErrorKind::NoSlot);
+    let slots = t.facts().client_slots;
+    let most = slots.unwrap_or(100);
+    let remote = t.facts().silent.unwrap_or_else(|| {
+        // A `connect` that blocks ends when the backlog has taken it.
+        assert!(!t.can(Side::Client).connect_in_background);
+        t.listening_with(&ListenOptions::backlog(most + 1)).1
+    });
+    let taken: Vec<_> = (0..most).map(|_| t.connecting(remote)).collect();
+    if slots.is_none() {
+        // Too many to fill.
+        return assert!(t.connect(remote, &Default::default()).is_ok());
+    }
+    fails(t.connect(remote, &Default::default()), ErrorKind::NoSlot);
     t.abort(taken[0]).unwrap();
-    let _ = t.connecting(silent);
-    fails(t.connect(silent, &Default::default()), ErrorKind::NoSlot);
+    let _ = t.connecting(remote);
+    fails(t.connect(remote, &Default::default()), ErrorKind::NoSlot);
 }
 
 /// A thousand connections one after another: nothing wears out.

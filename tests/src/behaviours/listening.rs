@@ -199,7 +199,7 @@ fn two_clients_with_a_backlog_of_one(t: &mut Testbed) {
 
 /// All slots taken, refusing: the newcomer knows at once.
 pub fn a_server_without_a_slot_refuses_when_it_is_told_to(t: &mut Testbed) {
-    let Some(slots) = t.facts().server_slots else { return };
+    let Some(slots) = t.facts().server_slots else { return a_full_backlog_refuses_when_it_is_told_to(t) };
     let Some((listener, addr)) = t.listening_refusing(8) else { return };
     let pairs: Vec<_> = (0..slots).map(|_| t.pair_on(listener, addr)).collect();
     assert_eq!(t.failure(addr, &ConnectOptions::default()), ErrorKind::Refused);
