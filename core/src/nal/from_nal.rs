@@ -6,7 +6,7 @@ use crate::stack::{
     Status, Tag, TcpStack,
 };
 use crate::storage::{Id, ManagedSlice, Slab, SlabSlot};
-use crate::time::{Duration, Instant, earliest};
+use crate::time::{Duration, Instant, Monotonic, earliest};
 use core::fmt;
 use core::marker::PhantomData;
 use core::net::SocketAddr;
@@ -96,6 +96,7 @@ pub struct FromNal<'a, N: TcpClientStack, R> {
     drive: fn(&mut N) -> bool,
     /// When all sockets are tried again.
     next_look: Option<Instant>,
+    clock: Monotonic,
     role: PhantomData<R>,
 }
 
@@ -136,7 +137,16 @@ impl<'a, N: TcpClientStack, R> FromNal<'a, N, R> {
         options: NalOptions<N::Error>,
     ) -> Self {
         let (listeners, connections) = (Slab::new(listeners), Slab::new(connections));
-        Self { stack, options, listeners, connections, drive: |_| false, next_look: None, role: PhantomData }
+        Self {
+            stack,
+            options,
+            listeners,
+            connections,
+            drive: |_| false,
+            next_look: None,
+            clock: Monotonic::NEW,
+            role: PhantomData,
+        }
     }
 
     /// The same over a stack that has work of its own. `drive` is called once in each interval, or at each poll while no socket is open;
@@ -192,6 +202,31 @@ impl<'a, N: TcpClientStack, R> FromNal<'a, N, R> {
                 self.connections.set_deadline(id, None);
             }
         }
+    }
+
+    /// By a clock that never goes back.
+    fn poll_at(&mut self, now: Instant) -> Option<Instant> {
+        let ended = self.expire(now);
+        let latest = now + self.options.interval;
+        if self.connections.is_empty() && self.listeners.is_empty() {
+            self.next_look = None;
+            return (self.drive)(&mut self.stack).then_some(latest);
+        }
+        let next_look = self.next_look.unwrap_or(now);
+        if next_look > now {
+            self.next_look = Some(next_look);
+            return if ended { Some(now) } else { earliest(self.next_look, self.connections.earliest()) };
+        }
+        let _ = (self.drive)(&mut self.stack);
+        self.next_look = Some(latest);
+        self.go_on_connecting();
+        for index in 0..self.listeners.capacity() {
+            let id = self.listeners.id_at(index);
+            if let Some(listener) = id.and_then(|id| self.listeners.get_mut(id)) {
+                listener.looked_at = 0;
+            }
+        }
+        Some(now)
     }
 
     /// Starts the time limits of new handshakes, and ends those that are due. Returns whether one was ended.
@@ -404,27 +439,8 @@ impl<N: TcpClientStack, R: Role<N>> TcpStack for FromNal<'_, N, R> {
     }
 
     fn poll(&mut self, now: Instant) -> Option<Instant> {
-        let ended = self.expire(now);
-        let latest = now + self.options.interval;
-        if self.connections.is_empty() && self.listeners.is_empty() {
-            self.next_look = None;
-            return (self.drive)(&mut self.stack).then_some(latest);
-        }
-        // A clock that stepped backward must not put the next look off.
-        let next_look = self.next_look.map_or(now, |at| at.min(latest));
-        if next_look > now {
-            self.next_look = Some(next_look);
-            return if ended { Some(now) } else { earliest(self.next_look, self.connections.earliest()) };
-        }
-        let _ = (self.drive)(&mut self.stack);
-        self.next_look = Some(latest);
-        self.go_on_connecting();
-        for index in 0..self.listeners.capacity() {
-            let id = self.listeners.id_at(index);
-            if let Some(listener) = id.and_then(|id| self.listeners.get_mut(id)) {
-                listener.looked_at = 0;
-            }
-        }
-        Some(now)
+        let at = self.clock.advance(now);
+        let due = self.poll_at(at);
+        due.map(|due| self.clock.external(due))
     }
 }

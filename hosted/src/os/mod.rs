@@ -31,7 +31,7 @@ use socklet::stack::{
     Capabilities, ConnectOptions, ErrorKind, ListenOptions, Ready, Received, Sent, Status, Tag, TcpStack,
 };
 use socklet::storage::Id;
-use socklet::time::Instant;
+use socklet::time::{Instant, Monotonic};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use table::Table;
@@ -112,6 +112,7 @@ pub struct OsStack {
     table: Table,
     /// A [`wait`](Self::wait) has found something since the last poll.
     changed: bool,
+    clock: Monotonic,
 }
 
 impl OsStack {
@@ -125,7 +126,13 @@ impl OsStack {
     pub fn new(options: OsOptions) -> io::Result<Self> {
         let poll = mio::Poll::new()?;
         let table = Table::new(poll.registry().try_clone()?, options);
-        Ok(Self { poll, events: mio::Events::with_capacity(EVENTS), table, changed: false })
+        Ok(Self {
+            poll,
+            events: mio::Events::with_capacity(EVENTS),
+            table,
+            changed: false,
+            clock: Monotonic::NEW,
+        })
     }
 
     /// Where a driver adds sources of its own, a [`Waker`](mio::Waker) or a terminal, with tokens from [`FREE_TOKENS`](Self::FREE_TOKENS)
@@ -280,6 +287,8 @@ impl TcpStack for OsStack {
 
     fn poll(&mut self, now: Instant) -> Option<Instant> {
         let changed = core::mem::take(&mut self.changed) || self.look(Some(Duration::ZERO)).unwrap_or(false);
-        if self.table.expire(now) || changed { Some(now) } else { self.table.deadline() }
+        let at = self.clock.advance(now);
+        let due = if self.table.expire(at) || changed { Some(at) } else { self.table.deadline() };
+        due.map(|due| self.clock.external(due))
     }
 }
