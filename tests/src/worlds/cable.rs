@@ -1,4 +1,4 @@
-use super::private_ip;
+use super::{CLIENT_SLOTS, SERVER_SLOTS, private_ip};
 use crate::cable::{CableEnd, CableOptions, cable};
 use crate::{Facts, Host, IpVersion, Side, Stack, World, stream_bytes};
 use core::net::{IpAddr, SocketAddr};
@@ -43,14 +43,14 @@ impl CableWorld {
             server_ip,
             client_ip,
             silent: Some(SocketAddr::new(private_ip(version, 99), 7)),
-            server_slots: Some(6),
-            client_slots: Some(8),
+            server_slots: Some(SERVER_SLOTS),
+            client_slots: Some(CLIENT_SLOTS),
             settle: Duration::from_millis(100),
             stream: stream_bytes(100 << 20),
             churn: 1000,
         };
-        let server = Stack::new(stack(near, 1, server_ip, 6, buffer));
-        let client = Stack::new(stack(far, 2, client_ip, 8, buffer));
+        let server = Stack::new(stack(near, 1, server_ip, SERVER_SLOTS, buffer));
+        let client = Stack::new(stack(far, 2, client_ip, CLIENT_SLOTS, buffer));
         Self { server, client, facts, now: Instant::from_secs(1), port: 1000 }
     }
 }

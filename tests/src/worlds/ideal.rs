@@ -1,4 +1,4 @@
-use super::private_ip;
+use super::{CLIENT_SLOTS, SERVER_SLOTS, private_ip};
 use crate::ideal::Ideal;
 use crate::{Facts, Host, IpVersion, Side, Stack, World, stream_bytes};
 use core::net::SocketAddr;
@@ -23,13 +23,14 @@ impl IdealWorld {
     /// The same with something around each host.
     pub fn wrapped(version: IpVersion, wrap: impl FnMut(Stack<Ideal>) -> Box<dyn Host>) -> Self {
         let [server_ip, client_ip] = [1, 2].map(|number| private_ip(version, number));
-        let [server, client] = Ideal::pair([server_ip, client_ip], [6, 8]).map(Stack::new).map(wrap);
+        let [server, client] =
+            Ideal::pair([server_ip, client_ip], [SERVER_SLOTS, CLIENT_SLOTS]).map(Stack::new).map(wrap);
         let facts = Facts {
             server_ip,
             client_ip,
             silent: Some(SocketAddr::new(private_ip(version, 99), 7)),
-            server_slots: Some(6),
-            client_slots: Some(8),
+            server_slots: Some(SERVER_SLOTS),
+            client_slots: Some(CLIENT_SLOTS),
             settle: Duration::from_millis(100),
             stream: stream_bytes(100 << 20),
             churn: 1000,

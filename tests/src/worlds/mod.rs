@@ -25,6 +25,12 @@ pub use tap::TapWorld;
 use crate::testbed::IpVersion;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Connections of a server: enough for many at once, and few enough to try what happens without a free one.
+const SERVER_SLOTS: usize = 64;
+
+/// Connections of a client, which needs two more.
+const CLIENT_SLOTS: usize = SERVER_SLOTS + 2;
+
 /// Host number `number` of a private network.
 fn private_ip(version: IpVersion, number: u8) -> IpAddr {
     match version {

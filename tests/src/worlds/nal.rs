@@ -1,5 +1,5 @@
 use super::cable::stack;
-use super::private_ip;
+use super::{CLIENT_SLOTS, SERVER_SLOTS, private_ip};
 use crate::cable::{CableEnd, CableOptions, cable};
 use crate::{Facts, Host, IpVersion, Side, Stack, World, stream_bytes};
 use core::cell::Cell;
@@ -32,19 +32,19 @@ impl NalWorld {
     pub fn new(version: IpVersion, side: Side, on_end: OnEnd) -> Self {
         let [server_ip, client_ip] = [1, 2].map(|number| private_ip(version, number));
         let [near, far] = cable(CableOptions::default());
-        let server = stack(near, 1, server_ip, 6, 8 * 1024);
-        let client = stack(far, 2, client_ip, 8, 8 * 1024);
+        let server = stack(near, 1, server_ip, SERVER_SLOTS, 8 * 1024);
+        let client = stack(far, 2, client_ip, CLIENT_SLOTS, 8 * 1024);
         let now = Rc::new(Cell::new(Instant::from_secs(1)));
         let (beneath, plain, slots) = match side {
-            Side::Server => (server, client, 6),
-            Side::Client => (client, server, 8),
+            Side::Server => (server, client, SERVER_SLOTS),
+            Side::Client => (client, server, CLIENT_SLOTS),
         };
         let facts = Facts {
             server_ip,
             client_ip,
             silent: Some(SocketAddr::new(private_ip(version, 99), 7)),
-            server_slots: Some(6),
-            client_slots: Some(8),
+            server_slots: Some(SERVER_SLOTS),
+            client_slots: Some(CLIENT_SLOTS),
             settle: Duration::from_millis(100),
             stream: stream_bytes(16 << 20),
             churn: 500,

@@ -1,5 +1,6 @@
 use super::os::{loopback, os_stack, silent_port};
 use super::real::{RealTime, unused_port};
+use super::{CLIENT_SLOTS, SERVER_SLOTS};
 use crate::{Facts, Host, IpVersion, Side, Stack, World, stream_bytes};
 use socket2::Socket;
 use socklet::time::{Duration, Instant};
@@ -19,9 +20,12 @@ pub struct NalStdWorld {
 impl NalStdWorld {
     /// A new world in which std-embedded-nal is at `side`.
     pub fn new(version: IpVersion, side: Side) -> Self {
-        let slots = if side == Side::Server { 6 } else { 8 };
-        let nal = Stack::new(nal_std(4, slots, Duration::from_millis(1)));
-        let os = os_stack(14 - slots);
+        let (nal_slots, os_slots) = match side {
+            Side::Server => (SERVER_SLOTS, CLIENT_SLOTS),
+            Side::Client => (CLIENT_SLOTS, SERVER_SLOTS),
+        };
+        let nal = Stack::new(nal_std(4, nal_slots, Duration::from_millis(1)));
+        let os = os_stack(os_slots);
         let time = RealTime::new(&[os.as_raw_fd()]);
         let os = Stack::new(os);
         let (server, client): (Box<dyn Host>, Box<dyn Host>) = match side {
@@ -35,8 +39,8 @@ impl NalStdWorld {
             client_ip: ip,
             // std-embedded-nal blocks until the handshake is over.
             silent: (side == Side::Server).then_some(silent),
-            server_slots: Some(6),
-            client_slots: Some(8),
+            server_slots: Some(SERVER_SLOTS),
+            client_slots: Some(CLIENT_SLOTS),
             settle: Duration::from_millis(20),
             stream: stream_bytes(32 << 20),
             churn: 100,

@@ -1,4 +1,5 @@
 use super::real::{RealTime, unused_port};
+use super::{CLIENT_SLOTS, SERVER_SLOTS};
 use crate::{Facts, Host, IpVersion, Side, Stack, World, stream_bytes};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -20,14 +21,14 @@ impl OsWorld {
     /// A new world.
     pub fn new(version: IpVersion) -> Self {
         let ip = loopback(version);
-        let [server, client] = [6, 8].map(os_stack);
+        let [server, client] = [SERVER_SLOTS, CLIENT_SLOTS].map(os_stack);
         let (silent, silence) = silent_port(ip);
         let facts = Facts {
             server_ip: ip,
             client_ip: ip,
             silent: Some(silent),
-            server_slots: Some(6),
-            client_slots: Some(8),
+            server_slots: Some(SERVER_SLOTS),
+            client_slots: Some(CLIENT_SLOTS),
             settle: Duration::from_millis(20),
             stream: stream_bytes(100 << 20),
             churn: 200,

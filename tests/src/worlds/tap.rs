@@ -1,5 +1,6 @@
 use super::os::os_stack;
 use super::real::RealTime;
+use super::{CLIENT_SLOTS, SERVER_SLOTS};
 use crate::{Facts, Host, IpVersion, Side, Stack, World, stream_bytes};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -38,10 +39,13 @@ impl TapWorld {
             IpVersion::V4 => [network.host_v4.into(), network.stack_v4.into()],
             IpVersion::V6 => [network.host_v6.into(), network.stack_v6.into()],
         };
-        let slots = |at| if at == Side::Server { 6 } else { 8 };
+        let (tap_slots, linux_slots) = match side {
+            Side::Server => (SERVER_SLOTS, CLIENT_SLOTS),
+            Side::Client => (CLIENT_SLOTS, SERVER_SLOTS),
+        };
         let tap_descriptor = tap.as_fd().as_raw_fd();
-        let smoltcp = Stack::new(on_tap(tap, stack_ip, slots(side)));
-        let linux = os_stack(14 - slots(side));
+        let smoltcp = Stack::new(on_tap(tap, stack_ip, tap_slots));
+        let linux = os_stack(linux_slots);
         let time = RealTime::new(&[tap_descriptor, linux.as_raw_fd()]);
         let linux = Stack::new(linux);
         let (server, client): (Box<dyn Host>, Box<dyn Host>) = match side {
@@ -54,8 +58,8 @@ impl TapWorld {
             server_ip,
             client_ip,
             silent: Some(SocketAddr::new(neighbour(stack_ip), 7)),
-            server_slots: Some(6),
-            client_slots: Some(8),
+            server_slots: Some(SERVER_SLOTS),
+            client_slots: Some(CLIENT_SLOTS),
             settle: Duration::from_millis(20),
             stream: stream_bytes(16 << 20),
             churn: 100,
