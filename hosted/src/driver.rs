@@ -17,6 +17,7 @@
 //! # Ok(()) }
 //! ```
 
+use crate::nal_std;
 use core::time::Duration;
 use signal_hook::SigId;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -85,10 +86,18 @@ impl Wait for crate::os::OsStack {
     }
 }
 
-/// Its sockets are asked in turn, at the times that `poll` gives: only `wake` is watched.
-impl Wait for crate::nal_std::NalStd {
+/// Its sockets are all asked when one of them has something; only if none could be watched, at the times that `poll` gives.
+impl Wait for nal_std::NalStd {
+    fn watch(&mut self, wake: BorrowedFd<'_>) -> io::Result<()> {
+        nal_std::watch(self, wake)
+    }
+
     fn wait(&mut self, wake: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
-        wait_on(wake, wake, timeout)
+        // Events are edges, and the last wait may have taken that of `wake`.
+        if !wait_on(wake, wake, Some(Duration::ZERO))? {
+            nal_std::wait(self, timeout).unwrap_or_else(|| wait_on(wake, wake, timeout).map(drop))?;
+        }
+        Ok(true)
     }
 }
 

@@ -7,19 +7,22 @@
 //!
 //! What remains: it listens on every address only, and needs IPv6 for that. Its `connect` blocks the thread until the handshake is over, and
 //! the connect timeout has no effect: the system alone bounds it, at about two minutes on Linux (`net.ipv4.tcp_syn_retries`).
+//! That cannot be mended here: its sockets have no descriptor before `connect` has returned, and none can be made of a connected one.
 
 use crate::os;
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack, nb};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 use socklet::nal::{FromNal, FullStack, NalOptions, OnZero};
 use socklet::storage::SlabSlot;
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Instant;
 use std_embedded_nal::Stack;
 
@@ -32,16 +35,28 @@ pub type NalStd = FromNal<'static, StdNal, FullStack>;
 /// How long a closed connection may take to end in order before it is reset.
 const LINGER: Duration = Duration::from_secs(30);
 
+/// How often all sockets are tried where their descriptors are watched: should the system have refused to watch one.
+const WATCHED_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Events taken from the system in one wait; those that find no room come in the next.
+const EVENTS: usize = 64;
+
+/// What is watched.
+const SOCKET: Token = Token(0);
+const WAKE: Token = Token(1);
+
 /// A stack for so many listeners and connections, whose sockets are tried once in each `interval`: that is the price in latency, and, for
 /// short ones, in processor time.
 ///
-/// Between polls, sleep until the time that `poll` gave.
+/// Between polls, sleep until the time that `poll` gave. A [`Driver`](crate::driver::Driver) watches the descriptors instead: it sleeps until one
+/// has something, and tries all of them at once then.
 pub fn nal_std(listeners: usize, connections: usize, interval: Duration) -> NalStd {
     let options = NalOptions::new(OnZero::EndOfStream)
         .with_interval(interval)
         .with_blocking_connect()
         .with_classify(|error: &StdError| os::kind_of(&error.0));
-    let stack = StdNal { inner: Stack, lingering: VecDeque::new(), most: connections };
+    let watch = Watch::new().ok();
+    let stack = StdNal { inner: Stack, lingering: VecDeque::new(), most: connections, watch };
     FromNal::full(stack, slots(listeners), slots(connections), options).with_drive(StdNal::linger)
 }
 
@@ -72,12 +87,59 @@ fn own(error: TcpError) -> StdError {
     StdError(error.0)
 }
 
+/// Says when a socket has something. A descriptor leaves it by being closed.
+struct Watch {
+    poll: Poll,
+    events: Events,
+}
+
+impl Watch {
+    fn new() -> io::Result<Self> {
+        Ok(Self { poll: Poll::new()?, events: Events::with_capacity(EVENTS) })
+    }
+
+    /// A socket that the system refuses to watch is tried at each interval all the same.
+    fn add(&self, socket: &TcpSocket, interest: Interest) {
+        if let Some(descriptor) = socket.as_raw_fd() {
+            let _ = self.poll.registry().register(&mut SourceFd(&descriptor), SOCKET, interest);
+        }
+    }
+
+    /// Sleeps until something comes, and returns whether a socket has it.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(error),
+            Ok(()) => Ok(self.events.iter().any(|event| event.token() == SOCKET)),
+        }
+    }
+}
+
+/// Watches `wake` beside the sockets, which are tried only now and then from here on.
+pub(crate) fn watch(stack: &mut NalStd, wake: BorrowedFd<'_>) -> io::Result<()> {
+    let Some(watch) = &stack.stack().watch else { return Ok(()) };
+    watch.poll.registry().register(&mut SourceFd(&wake.as_raw_fd()), WAKE, Interest::READABLE)?;
+    stack.set_interval(WATCHED_INTERVAL);
+    Ok(())
+}
+
+/// Sleeps until something comes, and lets the next poll look if a socket has it. `None` if nothing is watched.
+pub(crate) fn wait(stack: &mut NalStd, timeout: Option<Duration>) -> Option<io::Result<()>> {
+    let waited = stack.stack_mut().watch.as_mut()?.wait(timeout);
+    if matches!(waited, Ok(true)) {
+        stack.look();
+    }
+    Some(waited.map(drop))
+}
+
 /// std-embedded-nal with its gaps mended.
 pub struct StdNal {
     inner: Stack,
     /// Closed, and waiting for the peer to close too; the one that has waited longest first.
     lingering: VecDeque<(TcpSocket, Instant)>,
     most: usize,
+    /// `None` if the system had no descriptor for it.
+    watch: Option<Watch>,
 }
 
 impl fmt::Debug for StdNal {
@@ -96,6 +158,12 @@ fn with<T>(socket: &TcpSocket, act: impl FnOnce(SockRef<'_>) -> io::Result<T>) -
 }
 
 impl StdNal {
+    fn watch(&self, socket: &TcpSocket, interest: Interest) {
+        if let Some(watch) = &self.watch {
+            watch.add(socket, interest);
+        }
+    }
+
     /// Goes on with the lingering connections. Returns whether there are any.
     fn linger(&mut self) -> bool {
         let Self { inner, lingering, .. } = self;
@@ -135,6 +203,7 @@ impl TcpClientStack for StdNal {
     fn connect(&mut self, socket: &mut TcpSocket, remote: SocketAddr) -> nb::Result<(), StdError> {
         self.inner.connect(socket, remote).map_err(|error| error.map(own))?;
         let _ = with(socket, |socket| socket.set_tcp_nodelay(true));
+        self.watch(socket, Interest::READABLE | Interest::WRITABLE);
         Ok(())
     }
 
@@ -167,7 +236,9 @@ impl TcpClientStack for StdNal {
 
 impl TcpFullStack for StdNal {
     fn bind(&mut self, socket: &mut TcpSocket, local_port: u16) -> Result<(), StdError> {
-        self.inner.bind(socket, local_port).map_err(own)
+        self.inner.bind(socket, local_port).map_err(own)?;
+        self.watch(socket, Interest::READABLE);
+        Ok(())
     }
 
     fn listen(&mut self, socket: &mut TcpSocket) -> Result<(), StdError> {
@@ -183,6 +254,7 @@ impl TcpFullStack for StdNal {
                         socket.set_tcp_nodelay(true)
                     })
                     .map_err(StdError)?;
+                    self.watch(&accepted, Interest::READABLE | Interest::WRITABLE);
                     return Ok((accepted, SocketAddr::new(peer.ip().to_canonical(), peer.port())));
                 }
                 Ok(_) => {}

@@ -157,6 +157,17 @@ impl<'a, N: TcpClientStack, R> FromNal<'a, N, R> {
         self
     }
 
+    /// Another [interval](NalOptions::interval) from now on: a long one where the owner learns by itself when something has come, and calls
+    /// [`look`](Self::look).
+    pub const fn set_interval(&mut self, interval: Duration) {
+        self.options.interval = interval;
+    }
+
+    /// Lets the next poll try every socket, whatever the interval: something has come.
+    pub const fn look(&mut self) {
+        self.next_look = None;
+    }
+
     /// The stack beneath.
     pub const fn stack(&self) -> &N {
         &self.stack

@@ -38,6 +38,42 @@ fn round_trip(client: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// std-embedded-nal's sockets are not tried again and again: a round trip does not wait for the next time.
+#[test]
+fn a_server_on_std_embedded_nal_sleeps_and_answers_at_once() {
+    let mut stack = nal_std::nal_std(1, 4, Duration::from_millis(2));
+    let mut server =
+        Server::new((0..4).map(|_| Default::default()).collect::<Vec<_>>(), ServerConfig::default())
+            .with_holdback(vec![0; 4 * 1024]);
+    let port = (0..100).find_map(|_| {
+        let free = std::net::TcpListener::bind("[::]:0").unwrap().local_addr().unwrap();
+        server.listen(&mut stack, free).ok().map(|()| free.port())
+    });
+    let address = SocketAddr::from(([127, 0, 0, 1], port.expect("a free port")));
+    let mut service = Serve::new(server, Echo);
+    let mut driver = Driver::new().unwrap().with_grace(Duration::ZERO);
+    let stopper = StopTwiceOnDrop(driver.stopper().unwrap());
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let stopper = stopper;
+            let mut client = TcpStream::connect(address).unwrap();
+            round_trip(&mut client).unwrap();
+            let start = std::time::Instant::now();
+            (0..50).for_each(|_| round_trip(&mut client).unwrap());
+            assert!(start.elapsed() < Duration::from_secs(1), "50 round trips took {:?}", start.elapsed());
+            thread::sleep(Duration::from_millis(500));
+            stopper.0.stop();
+        });
+        let mut rounds = 0;
+        let end = driver.run_until(&mut stack, &mut service, |_, _, _| {
+            rounds += 1;
+            false
+        });
+        assert_eq!(end.unwrap(), End::Drained);
+        assert!(rounds < 600, "{rounds} rounds");
+    });
+}
+
 #[test]
 fn an_idle_server_sleeps() {
     let (mut stack, mut service, address) = echo_server();
