@@ -1,8 +1,10 @@
 use super::*;
 use crate::os::{OsOptions, OsStack};
 use core::net::SocketAddr;
+use socklet::connection::{Deadline, Deadlines, Reason, Traffic};
 use socklet::server::{Server, ServerConfig};
-use socklet::service::{Echo, Serve};
+use socklet::service::{Echo, Observer, Serve};
+use socklet::storage::Id;
 use std::net::TcpStream;
 use std::thread;
 
@@ -72,6 +74,37 @@ fn a_server_on_std_embedded_nal_sleeps_and_answers_at_once() {
         assert_eq!(end.unwrap(), End::Drained);
         assert!(rounds < 600, "{rounds} rounds");
     });
+}
+
+/// Keeps why connections ended.
+#[derive(Default)]
+struct Reasons(Vec<Reason>);
+
+impl Observer for Reasons {
+    fn closed(&mut self, _: Id, _: SocketAddr, reason: Reason, _: Traffic) {
+        self.0.push(reason);
+    }
+}
+
+/// The system's sockets tell how much the peer has not acknowledged, so a peer that does not read is found.
+#[cfg(any(target_os = "linux", target_os = "freebsd", target_vendor = "apple"))]
+#[test]
+fn a_peer_that_does_not_read_is_ended_for_it() {
+    let mut stack = OsStack::new(OsOptions::default().with_buffers(16 << 10, 16 << 10)).unwrap();
+    let deadlines = Deadlines::NONE.with_write_stall(Some(Duration::from_millis(300)));
+    let storage: Vec<_> = (0..1).map(|_| Default::default()).collect();
+    let mut server = Server::new(storage, ServerConfig::default().with_deadlines(deadlines));
+    server.listen(&mut stack, "127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut client = TcpStream::connect(server.local_addr(&stack).unwrap()).unwrap();
+    client.set_nonblocking(true).unwrap();
+    let mut service = Serve::new(server.with_holdback(vec![0; 1024]), Echo).observed_by(Reasons::default());
+    let mut driver = Driver::new().unwrap();
+    let end = driver.run_until(&mut stack, &mut service, |_, service, now| {
+        let _ = client.write(&[0; 4096]);
+        !service.observer.0.is_empty() || now > Instant::from_secs(10)
+    });
+    assert_eq!(end.unwrap(), End::Finished);
+    assert_eq!(service.observer.0, [Reason::TimedOut(Deadline::WriteStall)]);
 }
 
 #[test]
