@@ -127,23 +127,35 @@ impl Link {
         self.connected
     }
 
-    /// Moves what can be moved in both directions.
+    /// Looks for an end, and for an answer of the target. Returns whether this was its first.
     ///
     /// # Errors
     /// One side was reset, or the target refused.
-    pub(super) fn advance(&mut self) -> io::Result<Next> {
+    pub(super) fn reach(&mut self) -> io::Result<bool> {
         // A reset shows here also while a full buffer keeps it from being read.
         for side in [&self.client, &self.target] {
             if let Some(error) = side.take_error()? {
                 return Err(error);
             }
         }
+        if self.connected {
+            return Ok(false);
+        }
+        match self.target.peer_addr() {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
+            peer => drop(peer?),
+        }
+        self.connected = true;
+        Ok(true)
+    }
+
+    /// Moves what can be moved in both directions.
+    ///
+    /// # Errors
+    /// One side was reset.
+    pub(super) fn advance(&mut self) -> io::Result<Next> {
         if !self.connected {
-            match self.target.peer_addr() {
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(Next::Wait),
-                peer => drop(peer?),
-            }
-            self.connected = true;
+            return Ok(Next::Wait);
         }
         let forth = self.forth.pump(&mut self.client, &mut self.target)?;
         let back = self.back.pump(&mut self.target, &mut self.client)?;

@@ -31,6 +31,7 @@
 
 mod link;
 
+use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -39,7 +40,7 @@ use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, Socket, Type};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -56,12 +57,15 @@ pub struct Options {
     pub buffer_len: usize,
     /// Connections at once; the next ones wait in the listener's backlog.
     pub max_connections: usize,
+    /// How long a target may take to answer before its client is reset, with a [failure](Failures) that says `TimedOut`. `None`: as long
+    /// as the system tries, which may be minutes.
+    pub connect_timeout: Option<Duration>,
 }
 
-/// 16 KiB, and 16,384 connections.
+/// 16 KiB, 16,384 connections, and the system's patience.
 impl Default for Options {
     fn default() -> Self {
-        Self { buffer_len: 16 << 10, max_connections: 16 << 10 }
+        Self { buffer_len: 16 << 10, max_connections: 16 << 10, connect_timeout: None }
     }
 }
 
@@ -102,12 +106,41 @@ impl Failures {
     }
 }
 
+/// Who is told when a target was reached.
+#[derive(Clone, Default)]
+struct Watcher(Arc<Mutex<Option<Tell>>>);
+
+type Tell = Box<dyn FnMut() + Send>;
+
+impl Watcher {
+    fn set(&self, tell: Tell) {
+        *self.lock() = Some(tell);
+    }
+
+    fn tell(&self) {
+        if let Some(tell) = &mut *self.lock() {
+            tell();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Tell>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher").finish_non_exhaustive()
+    }
+}
+
 /// A thread that relays. Dropping it resets its connections.
 #[derive(Debug)]
 pub struct Relay {
     control: Arc<Control>,
     peers: Peers,
     failures: Failures,
+    watcher: Watcher,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -139,7 +172,7 @@ impl Relay {
             poll.registry().register(&mut listener, Token(listeners.len()), Interest::READABLE)?;
             listeners.push((listener, target));
         }
-        let (peers, failures) = (Peers::default(), Failures::default());
+        let (peers, failures, watcher) = (Peers::default(), Failures::default(), Watcher::default());
         let run = Run {
             poll,
             next_token: listeners.len(),
@@ -147,7 +180,9 @@ impl Relay {
             options,
             peers: peers.clone(),
             failures: failures.clone(),
+            watcher: watcher.clone(),
             links: HashMap::new(),
+            connecting: VecDeque::new(),
             ready: Vec::new(),
         };
         let watched = Arc::clone(&control);
@@ -157,7 +192,7 @@ impl Relay {
             }
         };
         let thread = Some(thread::Builder::new().name("relay".into()).spawn(body)?);
-        Ok(Self { control, peers, failures, thread })
+        Ok(Self { control, peers, failures, watcher, thread })
     }
 
     /// Who is behind the connections that it makes.
@@ -168,6 +203,12 @@ impl Relay {
     /// Why targets could not be reached.
     pub fn failures(&self) -> Failures {
         self.failures.clone()
+    }
+
+    /// Has `tell` called, on the relay's thread, whenever a target was reached and before anything is carried to or from it: what its
+    /// client is told, it cannot see.
+    pub fn on_reached(&self, tell: impl FnMut() + Send + 'static) {
+        self.watcher.set(Box::new(tell));
     }
 
     /// Takes no new connections, lets those that are open finish within `grace`, and resets the rest.
@@ -210,7 +251,10 @@ struct Run {
     options: Options,
     peers: Peers,
     failures: Failures,
+    watcher: Watcher,
     links: HashMap<usize, Link>,
+    /// Links whose target has until then to answer, the first one first; those that it has answered go in their turn.
+    connecting: VecDeque<(Instant, usize)>,
     next_token: usize,
     /// Links that have more to do.
     ready: Vec<usize>,
@@ -222,10 +266,11 @@ impl Run {
         let mut events = Events::with_capacity(1024);
         let mut accepting = true;
         loop {
+            let late = self.give_up_late().map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = match (self.ready.is_empty(), accepting) {
                 (false, _) => Some(Duration::ZERO),
-                (true, true) => None,
-                (true, false) => Some(PAUSE),
+                (true, true) => late,
+                (true, false) => Some(late.map_or(PAUSE, |late| late.min(PAUSE))),
             };
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -291,7 +336,12 @@ impl Run {
                 let registered = register(registry, &mut link.client, token)
                     .and_then(|()| register(registry, &mut link.target, token + 1));
                 match registered {
-                    Ok(()) => drop(self.links.insert(token, link)),
+                    Ok(()) => {
+                        let until =
+                            self.options.connect_timeout.and_then(|limit| Instant::now().checked_add(limit));
+                        self.connecting.extend(until.map(|until| (until, token)));
+                        self.links.insert(token, link);
+                    }
                     Err(_) => link.abort(),
                 }
             }
@@ -321,19 +371,42 @@ impl Run {
 
     fn advance(&mut self, token: usize) {
         let Some(link) = self.links.get_mut(&token) else { return };
-        match link.advance() {
+        let advanced = link.reach().and_then(|reached| {
+            if reached {
+                self.watcher.tell();
+            }
+            link.advance()
+        });
+        match advanced {
             Ok(Next::Wait) => {}
             Ok(Next::Again) => self.ready.push(token),
             Ok(Next::Finished) => drop(self.links.remove(&token)),
-            Err(error) => {
-                if let Some(link) = self.links.remove(&token) {
-                    if !link.is_connected() {
-                        self.failures.put(error);
-                    }
-                    link.abort();
-                }
+            Err(error) => self.fail(token, error),
+        }
+    }
+
+    fn fail(&mut self, token: usize, error: io::Error) {
+        if let Some(link) = self.links.remove(&token) {
+            if !link.is_connected() {
+                self.failures.put(error);
+            }
+            link.abort();
+        }
+    }
+
+    /// Gives up the targets that have not answered in time. Returns when the next one is due.
+    fn give_up_late(&mut self) -> Option<Instant> {
+        while let Some(&(until, token)) = self.connecting.front() {
+            let waits = self.links.get(&token).is_some_and(|link| !link.is_connected());
+            if waits && Instant::now() < until {
+                return Some(until);
+            }
+            self.connecting.pop_front();
+            if waits {
+                self.fail(token, io::ErrorKind::TimedOut.into());
             }
         }
+        None
     }
 }
 

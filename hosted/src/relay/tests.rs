@@ -165,3 +165,50 @@ fn more_connections_than_allowed_wait_for_their_turn() {
     server.read_exact(&mut bytes).unwrap();
     assert_eq!(&bytes, b"me too");
 }
+
+/// A listener whose backlog is full: it answers nobody, as a host that is down.
+fn silent() -> (Socket, Vec<TcpStream>, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        waiting.push(stream);
+        assert!(waiting.len() < 64, "a backlog without an end");
+    }
+    (socket, waiting, address)
+}
+
+#[test]
+fn a_target_that_does_not_answer_is_given_up_in_time() {
+    let (_socket, _waiting, target) = silent();
+    let (listener, other, reachable) = (listen(), listen(), listen());
+    let (address, of_other) = (listener.local_addr().unwrap(), other.local_addr().unwrap());
+    let options = Options { connect_timeout: Some(Duration::from_millis(300)), ..Options::default() };
+    let routes = [(listener, target), (other, reachable.local_addr().unwrap())];
+    let relay = Relay::spawn(routes, options).unwrap();
+    let (mut client, mut server) = pair(&reachable, of_other);
+    let start = Instant::now();
+    let mut late = limited(TcpStream::connect(address).unwrap());
+    assert_eq!(read_to_end(&mut late).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    assert_eq!(relay.failures().take().map(|error| error.kind()), Some(io::ErrorKind::TimedOut));
+    thread::sleep(Duration::from_millis(400));
+    client.write_all(b"still here").unwrap();
+    server.read_exact(&mut [0; 10]).unwrap();
+}
+
+#[test]
+fn only_a_target_that_answers_counts_as_reached() {
+    let target = listen();
+    let (relay, address) = relay_to(&target);
+    let (sender, reached) = std::sync::mpsc::channel();
+    relay.on_reached(move || sender.send(()).unwrap());
+    let (client, server) = pair(&target, address);
+    reached.recv_timeout(LIMIT).unwrap();
+    drop((client, server, target));
+    let mut refused = limited(TcpStream::connect(address).unwrap());
+    assert!(read_to_end(&mut refused).is_err());
+    assert!(reached.try_recv().is_err());
+}
