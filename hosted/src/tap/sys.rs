@@ -1,6 +1,6 @@
 //! The system calls that no crate wraps safely: ioctls on `/dev/net/tun` and on sockets, and `unshare`.
 //!
-//! All `unsafe` of this package is here, but for one borrowed descriptor in `nal_std`.
+//! All `unsafe` of this package is here, but for the ioctls of `os` and one borrowed descriptor in `nal_std`.
 #![allow(unsafe_code)]
 
 use rustix::fd::{AsFd, OwnedFd};
