@@ -49,7 +49,8 @@ pub trait Wait {
     /// Returns whether `wake` may be readable. May return early.
     ///
     /// # Errors
-    /// The system refuses to wait, for a reason other than a signal.
+    /// The system refuses to wait, for a reason other than a signal; of the kind [`NotConnected`](io::ErrorKind::NotConnected) when the
+    /// network has gone for good.
     fn wait(&mut self, wake: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool>;
 }
 
@@ -64,10 +65,19 @@ pub fn wait_on(network: BorrowedFd<'_>, wake: BorrowedFd<'_>, timeout: Option<Du
     // A longer one than the system can say has no end.
     let timeout = timeout.and_then(|timeout| timeout.try_into().ok());
     match poll(&mut fds, timeout.as_ref()) {
+        Ok(_) if is_gone(fds[0].revents()) => {
+            Err(io::Error::new(io::ErrorKind::NotConnected, "the network's interface has gone"))
+        }
         Ok(_) => Ok(!fds[1].revents().is_empty()),
         Err(rustix::io::Errno::INTR) => Ok(true),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Whether a descriptor will never be readable again: poll(2) would say so at once for ever. A TAP that is down only says nothing.
+fn is_gone(revents: rustix::event::PollFlags) -> bool {
+    use rustix::event::PollFlags;
+    revents.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) && !revents.contains(PollFlags::IN)
 }
 
 impl Wait for crate::os::OsStack {
@@ -245,7 +255,7 @@ impl Driver {
     /// Runs `service` on `stack` until it is asked to stop.
     ///
     /// # Errors
-    /// The system refuses to wait.
+    /// The system refuses to wait, or the network has gone: see [`Wait::wait`].
     pub fn run<S, T>(&mut self, stack: &mut S, service: &mut T) -> io::Result<End>
     where
         S: TcpStack + Wait,
@@ -257,7 +267,7 @@ impl Driver {
     /// Runs `service` on `stack` until it is asked to stop, or `finished`, which is called in each round, says so.
     ///
     /// # Errors
-    /// The system refuses to wait.
+    /// The system refuses to wait, or the network has gone: see [`Wait::wait`].
     pub fn run_until<S, T>(
         &mut self,
         stack: &mut S,

@@ -40,6 +40,8 @@ pub(crate) fn main() {
     }
     trials.push(trial("both_directions_full_with_scaled_windows_never_wait_for_ever", scaled_windows));
     trials.push(trial("a_frame_that_the_kernel_refuses_is_counted", link_down));
+    trials
+        .push(trial("an_interface_that_goes_down_and_up_is_waited_for_and_one_that_goes_ends_the_run", gone));
     trials.push(trial("several_queues_share_one_name", multi_queue));
     trials.push(trial("a_wrong_checksum_is_dropped_and_counted", wrong_checksum));
     trials.push(trial("an_mtu_is_set_and_read_back", mtu));
@@ -212,6 +214,43 @@ fn link_down() {
     send_frame(&mut tap, &[0; 60]);
     assert_eq!((tap.stats().tx_frames, tap.stats().tx_link_down), (0, 1));
     assert_eq!(tap.last_error().unwrap().raw_os_error(), Some(5));
+}
+
+/// Linux's end is set down, up again, and deleted under a server that serves.
+fn gone() {
+    type Stack = SmoltcpStack<'static, Tap>;
+    let sandbox = Sandbox::new().unwrap();
+    let tap = sandbox.open_tap(&Options::tap("socklet0")).unwrap();
+    let network = *sandbox.network();
+    let config = StackConfig::new(EthernetAddress(STACK_MAC).into(), 7);
+    let mut stack = SmoltcpStack::new(tap, config, Memory::allocate(2, 4096, 4096, 1)).unwrap();
+    stack.add_address(network.stack_v4.into(), network.prefix_v4).unwrap();
+    let mut server = Server::new([(); 2].map(|()| ServerSlot::<Stack>::EMPTY), ServerConfig::default());
+    server.listen(&mut stack, ([0, 0, 0, 0], 7).into()).unwrap();
+    let mut driver = Driver::new().unwrap();
+    let stopper = driver.stopper().unwrap();
+    thread::scope(|scope| {
+        let running = scope.spawn(move || driver.run(&mut stack, &mut Serve::new(server, Echo)));
+        let _stop = CutOnDrop(stopper);
+        exchange(connect(&sandbox, network.stack_v4.into()), 10_000);
+        ip(&sandbox, "link set socklet0 down");
+        thread::sleep(Duration::from_millis(100));
+        ip(&sandbox, "link set socklet0 up");
+        exchange(connect(&sandbox, network.stack_v4.into()), 10_000);
+        ip(&sandbox, "link del socklet0");
+        let deadline = Instant::now() + LIMIT;
+        while !running.is_finished() {
+            assert!(Instant::now() < deadline, "it goes on without an interface");
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(running.join().unwrap().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
+    });
+}
+
+/// Runs `ip` in the sandbox.
+fn ip(sandbox: &Sandbox, command: &'static str) {
+    let status = sandbox.run(move || std::process::Command::new("ip").args(command.split(' ')).status());
+    assert!(status.unwrap().success(), "ip {command}");
 }
 
 fn multi_queue() {

@@ -18,6 +18,7 @@ use socklet::time::{Duration, Instant, earliest};
 use socklet_hosted::driver::{Driver, End, Wait};
 use socklet_hosted::service::{Chat, ChatLimits};
 use stats::{Counted, Periodic};
+use std::io;
 use std::sync::Arc;
 
 pub(crate) use places::run;
@@ -45,12 +46,12 @@ struct Place {
 
 /// Serves on any stack until Ctrl-C, and sums up.
 fn serve<S: Counted + Wait>(stack: &mut S, place: Place, args: &ServeArgs) -> Result<End, Failure> {
-    work(stack, place, args).map(|served| sum_up([served]))
+    work(stack, place, args).and_then(|served| sum_up([served]))
 }
 
 /// What one server did.
 struct Served {
-    end: End,
+    end: Result<End, Failure>,
     report: Report,
     accepted: ServerStats,
     /// What `--stats` prints at the end.
@@ -58,9 +59,9 @@ struct Served {
 }
 
 /// The summary of servers that worked side by side, and how they ended.
-fn sum_up(served: impl IntoIterator<Item = Served>) -> End {
+fn sum_up(served: impl IntoIterator<Item = Served>) -> Result<End, Failure> {
     let mut served = served.into_iter();
-    let Some(mut all) = served.next() else { return End::Drained };
+    let Some(mut all) = served.next() else { return Ok(End::Drained) };
     all.print_stats();
     for mut other in served {
         other.print_stats();
@@ -68,9 +69,10 @@ fn sum_up(served: impl IntoIterator<Item = Served>) -> End {
         all.accepted.accept_errors += other.accepted.accept_errors;
         all.accepted.accept_error = all.accepted.accept_error.or(other.accepted.accept_error);
         all.report.add(other.report);
-        if other.end != End::Drained {
-            all.end = other.end;
-        }
+        all.end = match (all.end, other.end) {
+            (Err(failure), _) | (_, Err(failure)) => Err(failure),
+            (Ok(end), Ok(End::Drained)) | (Ok(_), Ok(end)) => Ok(end),
+        };
     }
     all.report.summary(&all.accepted);
     all.end
@@ -109,11 +111,23 @@ fn work<S: Counted + Wait>(stack: &mut S, place: Place, args: &ServeArgs) -> Res
     let serve = Serve::new(server, protocol).observed_by(report);
     let mut serving = Serving { serve, stats: Periodic::new(args.stats) };
     let end = driver.run_until(stack, &mut serving, |_, serving, _| serving.serve.observer.is_closed());
-    let end = end
-        .map_err(|error| Failure::failed(format_args!("the system refuses to wait for clients ({error})")))?;
+    let end = end.map_err(|error| cannot_wait(&error, args));
     let Serve { server, observer: report, .. } = serving.serve;
     let stats = args.stats.map_or_else(Vec::new, |_| stats::lines(&server, stack));
     Ok(Served { end, report, accepted: server.stats(), stats })
+}
+
+/// Why the loop ended by itself.
+fn cannot_wait(error: &io::Error, args: &ServeArgs) -> Failure {
+    match (error.kind(), &args.tap) {
+        (io::ErrorKind::NotConnected, Some(name)) => {
+            Failure::failed(format_args!("the interface {name} has gone: make it again and start again"))
+        }
+        (io::ErrorKind::NotConnected, None) => {
+            Failure::failed("the interface in the sandbox has gone: start again")
+        }
+        _ => Failure::failed(format_args!("the system refuses to wait for clients ({error})")),
+    }
 }
 
 fn config(args: &ServeArgs) -> ServerConfig {

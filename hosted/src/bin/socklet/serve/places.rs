@@ -196,7 +196,7 @@ mod on_tap {
             threads.into_iter().map(join).collect::<Result<_, _>>()
         })?;
         drop(kept);
-        Ok(sum_up(served))
+        sum_up(served)
     }
 
     fn with_capture(
