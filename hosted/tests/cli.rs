@@ -116,6 +116,13 @@ impl Serving {
         rest
     }
 
+    /// What it prints until it ends, if that is too much for a pipe.
+    fn rest_while_reading(&mut self) -> String {
+        let mut rest = String::new();
+        self.lines.read_to_string(&mut rest).unwrap();
+        rest
+    }
+
     /// What it prints until it ends.
     #[track_caller]
     fn rest(&mut self) -> String {
@@ -455,6 +462,37 @@ fn a_closed_standard_output_is_a_quiet_end() {
         drop(input);
     }
     chargen.stop();
+}
+
+#[test]
+fn a_standard_output_that_cannot_be_written_is_named() {
+    for args in [&["serve", "--stack", "os", "--port", "0"][..], &["demo", "--in-memory", "--bytes", "1k"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = finish(socklet(args).stdout(full).spawn().unwrap());
+        assert_fails(&output, 1, &["standard output cannot be written", "free the disk"]);
+    }
+}
+
+/// More lines than the pipe and the queue hold; then one reads again.
+#[test]
+fn a_standard_output_that_nobody_reads_stops_neither_the_server_nor_a_signal() {
+    for read_again in [true, false] {
+        let mut serving = Serving::on("os", &["--service", "reply", "--reply", "."]);
+        let mut stream = serving.connect();
+        for _ in 0..10_000 {
+            stream.write_all(b"a question of a few words").unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+        }
+        drop(stream);
+        let start = Instant::now();
+        serving.signal("-TERM");
+        if read_again {
+            let rest = serving.rest_while_reading();
+            assert!(rest.contains(" left out here: standard output takes them too slowly)\n"), "{rest}");
+        }
+        assert_eq!(finish(serving.child).status.code(), Some(0));
+        assert!(start.elapsed() < Duration::from_secs(4));
+    }
 }
 
 #[test]

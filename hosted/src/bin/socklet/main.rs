@@ -6,6 +6,7 @@ mod demo;
 mod failure;
 mod output;
 mod serve;
+mod signals;
 mod stacks;
 
 use args::{Args, Command};
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Connect(args) => connect::run(&args),
     };
-    match result {
+    match result.and_then(|()| output::check()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Nobody reads it if standard error is closed.

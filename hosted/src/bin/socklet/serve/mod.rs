@@ -6,6 +6,8 @@ mod stats;
 
 use crate::args::{ServeArgs, ServiceKind};
 use crate::failure::Failure;
+use crate::output::Background;
+use crate::signals::Unheard;
 use crate::stacks::cannot_listen;
 use core::net::SocketAddr;
 use report::Report;
@@ -23,8 +25,10 @@ use std::sync::Arc;
 
 pub(crate) use places::run;
 
-/// How long clients may take to finish after Ctrl-C.
+/// How long the end takes after Ctrl-C at most.
 const GRACE: Duration = Duration::from_secs(5);
+/// The part of it in which clients cannot finish any more: what is left is closed, and the relay passes on the last bytes.
+const CLOSING: Duration = Duration::from_secs(1);
 /// What a stack without zero-copy holds back for each connection.
 const HOLDBACK: usize = 4096;
 
@@ -39,6 +43,7 @@ struct Place {
     reached_at: Option<SocketAddr>,
     /// In words.
     stack: &'static str,
+    out: Background,
     true_address: TrueAddress,
     /// Which of several servers it is, counted from 0.
     worker: u16,
@@ -97,24 +102,30 @@ fn work<S: Counted + Wait>(stack: &mut S, place: Place, args: &ServeArgs) -> Res
         None => server.local_addr(stack).unwrap_or(place.bind),
     };
     let protocol = Chosen::new(args, &place.true_address)?;
-    let mut report = Report::new(args, place.true_address, place.worker);
-    let mut driver = Driver::new()
-        .and_then(|mut driver| driver.stop_on_signals().map(|()| driver))
-        .map(|driver| driver.with_grace(GRACE).with_spin(Duration::from_micros(args.spin)))
-        .map_err(|error| {
-            Failure::failed(format_args!("the loop cannot start ({error}): raise `ulimit -n`"))
-        })?;
+    let (mut driver, unheard) = driver(&place.out, args).map_err(|error| {
+        Failure::failed(format_args!("the loop cannot start ({error}): raise `ulimit -n`"))
+    })?;
+    let mut report = Report::new(args, place.out, place.true_address, place.worker);
     let service = args.service_name();
     if place.worker == 0 {
         report.line(format_args!("listening on {address} ({service} on {}); Ctrl-C ends it", place.stack));
     }
     let serve = Serve::new(server, protocol).observed_by(report);
-    let mut serving = Serving { serve, stats: Periodic::new(args.stats) };
+    let mut serving = Serving { serve, unheard, stats: Periodic::new(args.stats) };
     let end = driver.run_until(stack, &mut serving, |_, serving, _| serving.serve.observer.is_closed());
     let end = end.map_err(|error| cannot_wait(&error, args));
     let Serve { server, observer: report, .. } = serving.serve;
     let stats = args.stats.map_or_else(Vec::new, |_| stats::lines(&server, stack));
     Ok(Served { end, report, accepted: server.stats(), stats })
+}
+
+/// The loop, which looks when nobody reads any more, and whether it hears signals.
+fn driver(out: &Background, args: &ServeArgs) -> io::Result<(Driver, Unheard)> {
+    let unheard = Unheard::watch()?;
+    let mut driver = Driver::new()?.with_grace(GRACE - CLOSING).with_spin(Duration::from_micros(args.spin));
+    driver.stop_on_signals()?;
+    out.wakes(driver.waker()?);
+    Ok((driver, unheard))
 }
 
 /// Why the loop ended by itself.
@@ -141,6 +152,7 @@ fn config(args: &ServeArgs) -> ServerConfig {
 /// Tells when it is asked to stop, and what was counted.
 struct Serving<'a, S: TcpStack> {
     serve: Serve<'a, S, Chosen, Report>,
+    unheard: Unheard,
     stats: Periodic,
 }
 
@@ -154,7 +166,8 @@ impl<S: Counted> Service<S> for Serving<'_, S> {
     }
 
     fn drain(&mut self, stack: &mut S, now: Instant, grace: Duration) {
-        self.serve.observer.stopping(self.serve.server.len(), grace);
+        self.unheard.heard();
+        self.serve.observer.stopping(self.serve.server.len(), GRACE);
         self.serve.drain(stack, now, grace);
     }
 

@@ -3,6 +3,7 @@
 use super::{Place, serve};
 use crate::args::{ServeArgs, StackKind};
 use crate::failure::Failure;
+use crate::output::Background;
 use crate::stacks;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socklet_hosted::os::OsOptions;
@@ -22,7 +23,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
                 .with_buffers(args.tx_buffer, args.rx_buffer);
             let mut stack = stacks::os(options)?;
             let bind = SocketAddr::new(args.bind.unwrap_or(LOCALHOST), args.port);
-            serve(&mut stack, Place::direct(bind, "the operating system's sockets"), args).map(drop)
+            serve(&mut stack, Place::direct(bind, "the operating system's sockets")?, args).map(drop)
         }
         StackKind::Nal => {
             args.refuse_tap_options()?;
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
             }
             let mut stack = stacks::nal(connections);
             let bind = SocketAddr::new(args.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), args.port);
-            serve(&mut stack, Place::direct(bind, "std-embedded-nal"), args).map(drop)
+            serve(&mut stack, Place::direct(bind, "std-embedded-nal")?, args).map(drop)
         }
     }
 }
@@ -58,8 +59,9 @@ impl ServeArgs {
 
 impl Place {
     /// What the stack sees is what there is.
-    fn direct(bind: SocketAddr, stack: &'static str) -> Self {
-        Self { bind, reached_at: None, stack, true_address: Arc::new(|seen| seen), worker: 0 }
+    fn direct(bind: SocketAddr, stack: &'static str) -> Result<Self, Failure> {
+        let out = Background::start()?;
+        Ok(Self { bind, reached_at: None, stack, out, true_address: Arc::new(|seen| seen), worker: 0 })
     }
 }
 
@@ -133,6 +135,7 @@ mod on_tap {
             bind: inside,
             reached_at: Some(reached_at),
             stack: "smoltcp over TAP, in a sandbox",
+            out: Background::start()?,
             true_address: Arc::new(move |seen| peers.client(seen).unwrap_or(seen)),
             worker: 0,
         };
@@ -156,7 +159,7 @@ mod on_tap {
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let bind = SocketAddr::new(args.bind.unwrap_or(any), args.port);
-        let mut place = Place::direct(bind, "smoltcp over TAP");
+        let mut place = Place::direct(bind, "smoltcp over TAP")?;
         place.reached_at = Some(SocketAddr::new(own.ip, args.port));
         on_queues(queues, (own.ip, own.prefix), args.gateway, place, args).map(drop)
     }

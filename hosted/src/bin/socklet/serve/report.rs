@@ -1,6 +1,6 @@
 use super::TrueAddress;
 use crate::args::{ServeArgs, ServiceKind};
-use crate::output::Output;
+use crate::output::Background;
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Instant;
 
 /// Prints what happens to clients, and sums it up.
 pub(super) struct Report {
-    out: Output,
+    out: Background,
     true_address: TrueAddress,
     /// Of the lines of `--stats`.
     prefix: String,
@@ -37,9 +37,9 @@ struct Client {
 }
 
 impl Report {
-    pub(super) fn new(args: &ServeArgs, true_address: TrueAddress, worker: u16) -> Self {
+    pub(super) fn new(args: &ServeArgs, out: Background, true_address: TrueAddress, worker: u16) -> Self {
         Self {
-            out: Output::default(),
+            out,
             true_address,
             prefix: if args.workers > 1 { format!("stats of worker {worker}: ") } else { "stats: ".into() },
             encoding: args.encoding,
@@ -66,7 +66,7 @@ impl Report {
         if open > 0 {
             let seconds = grace.as_secs();
             self.line(format_args!(
-                "stopping: {open} open, with {seconds} s to finish; once more ends it at once"
+                "stopping: {open} open, and the last is closed within {seconds} s; once more ends it at once"
             ));
         }
     }
