@@ -519,3 +519,157 @@ fn the_demo_checks_every_byte_on_tap_and_in_memory() {
         assert!(printed.contains("memory per connection"), "{printed}");
     }
 }
+
+/// The command with `input` on its standard input, which stays open for as long as the second value lives.
+fn fed(args: &[&str], input: &'static [u8]) -> (Child, thread::JoinHandle<std::process::ChildStdin>) {
+    let mut child = socklet(args).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = thread::spawn(move || {
+        // The command may end before it has read all.
+        let _ = stdin.write_all(input);
+        stdin
+    });
+    (child, writer)
+}
+
+#[test]
+fn the_rest_of_an_input_is_not_sent_to_the_next_connection() {
+    for stack in STACKS {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let (child, writer) =
+            fed(&["connect", "127.0.0.1", &port, "--stack", stack, "--retry"], b"beginning");
+        // What is left unread makes the close a reset.
+        listener.accept().unwrap().0.read_exact(&mut [0]).unwrap();
+        assert_fails(&finish(child), 1, &[&port, "reset", "cannot be sent again", "start again"]);
+        drop(writer);
+    }
+}
+
+#[test]
+fn a_connection_that_never_reaches_the_host_takes_no_input() {
+    for stack in ["os", "tap"] {
+        let port = free_port();
+        let text = port.to_string();
+        let (mut child, writer) =
+            fed(&["connect", "127.0.0.1", &text, "--stack", stack, "--retry"], b"whole");
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().contains("next attempt in"));
+        drop(writer.join());
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let mut got = Vec::new();
+        listener.accept().unwrap().0.read_to_end(&mut got).unwrap();
+        assert_eq!(String::from_utf8_lossy(&got), "whole", "{stack}");
+        assert_eq!(finish(child).status.code(), Some(0));
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_a_failure() {
+    let chargen = Serving::on("os", &["--service", "chargen"]);
+    let port = chargen.port.to_string();
+    for more in [&[][..], &["--encoding", "gbk"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let args = [&["connect", "127.0.0.1", &port, "--stack", "os"], more].concat();
+        // Its standard input stays open: chargen ends with it, perhaps before it has sent anything.
+        let mut child = socklet(&args).stdin(Stdio::piped()).stdout(full).spawn().unwrap();
+        let input = child.stdin.take();
+        assert_fails(&finish(child), 1, &["standard output", "No space left", "redirect it"]);
+        drop(input);
+    }
+    chargen.stop();
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_a_failure() {
+    for stack in STACKS {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let directory = std::fs::File::open("/").unwrap();
+        let child =
+            socklet(&["connect", "127.0.0.1", &port, "--stack", stack]).stdin(directory).spawn().unwrap();
+        assert_fails(&finish(child), 1, &["standard input", "directory", "give it a file"]);
+    }
+}
+
+#[test]
+fn an_interruption_that_loses_input_is_a_failure() {
+    static MUCH: [u8; 32 << 20] = [b'x'; 32 << 20];
+    for stack in ["os", "tap"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let (child, writer) = fed(&["connect", "127.0.0.1", &port, "--stack", stack], &MUCH);
+        let deaf = listener.accept().unwrap();
+        thread::sleep(Duration::from_millis(500));
+        let start = Instant::now();
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let output = finish(child);
+        let printed = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stack}: {printed}");
+        assert!(printed.contains("stopping; once more ends it at once"), "{printed}");
+        assert!(printed.contains("interrupted before all of the input had reached 127.0.0.1"), "{printed}");
+        assert!(start.elapsed() < Duration::from_secs(4), "{stack}: {:?}", start.elapsed());
+        drop((deaf, writer));
+    }
+}
+
+/// A port that answers nobody, as one of a host that is down: its backlog is full.
+fn silent_port() -> (TcpListener, Vec<TcpStream>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        waiting.push(stream);
+        assert!(waiting.len() < 10_000, "a backlog without an end");
+    }
+    (listener, waiting, address.port().to_string())
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_given_up_in_time() {
+    let (_listener, _waiting, port) = silent_port();
+    for stack in ["os", "tap"] {
+        let start = Instant::now();
+        let output = run(&["connect", "127.0.0.1", &port, "--stack", stack, "--timeout", "0.5"]);
+        assert_fails(&output, 1, &[&port, "timed out: the peer did not answer", "--timeout"]);
+        assert!(start.elapsed() < Duration::from_secs(4), "{stack}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_signal_ends_an_attempt_at_once() {
+    let (_listener, _waiting, port) = silent_port();
+    for stack in ["os", "tap"] {
+        let (child, writer) = fed(&["connect", "127.0.0.1", &port, "--stack", stack], b"");
+        thread::sleep(Duration::from_millis(500));
+        let start = Instant::now();
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let output = finish(child);
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{stack}");
+        assert!(start.elapsed() < Duration::from_millis(1500), "{stack}: {:?}", start.elapsed());
+        drop(writer);
+    }
+}
+
+#[test]
+fn an_end_that_the_peer_is_not_told_of_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let child = socklet(&["connect", "127.0.0.1", &port, "--stack", "nal"]).spawn().unwrap();
+    let peer = listener.accept().unwrap().0;
+    thread::sleep(Duration::from_millis(300));
+    drop(peer);
+    let output = finish(child);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output.stderr).contains("--stack nal cannot half-close"), "{output:?}");
+}
+
+#[test]
+fn a_host_is_named_as_in_a_url() {
+    for host in ["", "[]"] {
+        assert_fails(&run(&["connect", host, "80"]), 2, &["the host is empty"]);
+    }
+    for host in ["::1", "[::1]"] {
+        assert_fails(&run(&["connect", host, "9", "--stack", "os"]), 1, &["connection to [::1]:9 failed"]);
+    }
+}

@@ -32,6 +32,8 @@ pub struct Pipe<S: TcpStack> {
     held: Option<Vec<u8>>,
     /// It was asked to end.
     draining: bool,
+    /// Whether the peer that counts was reached.
+    gate: Box<dyn Fn() -> bool>,
     on_event: OnEvent<S>,
 }
 
@@ -56,13 +58,64 @@ impl<S: TcpStack> Pipe<S> {
         on_event: impl FnMut(&mut Client<S>, &Event, Instant) + 'static,
     ) -> Self {
         let on_event = Box::new(on_event);
-        let (chunk, held) = (Vec::new(), None);
-        Self { client, feed, chunk, sent: 0, ended: false, output, held, draining: false, on_event }
+        let gate = Box::new(|| true);
+        let chunk = match &feed {
+            Feed::Text(text) => text.clone(),
+            Feed::Stream(_) => Vec::new(),
+        };
+        Self {
+            client,
+            feed,
+            chunk,
+            sent: 0,
+            ended: false,
+            output,
+            held: None,
+            draining: false,
+            gate,
+            on_event,
+        }
+    }
+
+    /// The same, sending nothing before `gate` says so: for a client that a relay accepts before it has reached the host, and that would
+    /// lose what it has sent when the host is out of reach. Whoever opens the gate wakes the driver.
+    #[must_use]
+    pub fn with_gate(mut self, gate: impl Fn() -> bool + 'static) -> Self {
+        self.gate = Box::new(gate);
+        self
     }
 
     /// Whether it has ended by itself: the client has stopped, and all that it received was handed out.
     pub fn is_over(&self) -> bool {
         !self.draining && self.is_drained()
+    }
+
+    /// Whether there is a connection through which something could have gone.
+    pub fn is_open(&self) -> bool {
+        match self.client.state() {
+            ClientState::Open | ClientState::Closing => (self.gate)(),
+            ClientState::Idle
+            | ClientState::Connecting
+            | ClientState::Waiting { .. }
+            | ClientState::Stopped => false,
+        }
+    }
+
+    /// Whether the feed has ended, and the peer was told so if the stack can.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether some of the feed waits to be sent, or the peer has not acknowledged it.
+    pub fn has_unsent(&self, stack: &S) -> bool {
+        self.sent < self.chunk.len() || self.client.unsent(stack).is_ok_and(|count| count > 0)
+    }
+
+    /// Resets the connection, and makes no more: the feed is not whole, and must not seem so.
+    pub fn abort(&mut self) {
+        self.client.stop();
+        // Its only error is that nothing is open.
+        let _ = self.client.abort();
     }
 
     fn opened(&mut self) {
@@ -117,7 +170,7 @@ impl<S: TcpStack> Pipe<S> {
     /// Sends what it is fed. Returns whether there may be more.
     fn feed(&mut self, stack: &mut S) -> bool {
         for _ in 0..ROUNDS {
-            if self.ended || self.client.state() != ClientState::Open {
+            if self.ended || self.client.state() != ClientState::Open || !(self.gate)() {
                 return false;
             }
             if self.sent < self.chunk.len() {
@@ -127,12 +180,8 @@ impl<S: TcpStack> Pipe<S> {
                 }
                 continue;
             }
-            let next = match &self.feed {
-                Feed::Text(_) => Err(TryRecvError::Disconnected),
-                Feed::Stream(stream) => stream.try_recv(),
-            };
-            match next {
-                Ok(chunk) => (self.chunk, self.sent) = (chunk, 0),
+            match self.next_chunk() {
+                Ok(()) => {}
                 Err(TryRecvError::Empty) => return false,
                 Err(TryRecvError::Disconnected) => {
                     self.ended = ended(&self.client.shutdown(stack));
@@ -141,6 +190,17 @@ impl<S: TcpStack> Pipe<S> {
             }
         }
         true
+    }
+
+    /// Takes another chunk once the last one was sent.
+    fn next_chunk(&mut self) -> Result<(), TryRecvError> {
+        match &self.feed {
+            Feed::Text(_) => Err(TryRecvError::Disconnected),
+            Feed::Stream(stream) => {
+                (self.chunk, self.sent) = (stream.try_recv()?, 0);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -170,7 +230,15 @@ impl<S: TcpStack> Service<S> for Pipe<S> {
 
     fn drain(&mut self, stack: &mut S, _now: Instant, _grace: Duration) {
         self.draining = true;
-        self.end(stack);
+        if self.sent == self.chunk.len() {
+            // What the channel holds is not sent any more, but counts as unsent.
+            let _ = self.next_chunk();
+        }
+        if self.is_open() {
+            self.end(stack);
+        } else {
+            self.abort();
+        }
     }
 
     fn is_drained(&self) -> bool {

@@ -147,7 +147,7 @@ pub(crate) struct ConnectArgs {
     /// The port
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: u16,
-    /// What makes the TCP segments
+    /// What makes the TCP segments. With nal the peer is not told that standard input has ended: it must close, or --timeout end it
     #[arg(long, value_enum, default_value_t = StackKind::DEFAULT)]
     pub(crate) stack: StackKind,
     /// Send this instead of standard input
@@ -159,7 +159,7 @@ pub(crate) struct ConnectArgs {
     /// Give up when connecting takes so long, or nothing moves for so long; 0 for never [default: 30 to connect]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<Duration>,
-    /// Connect again after a failure, with longer and longer waits
+    /// Connect again after a failure, after a wait of up to 1 s, then up to 2, 4, 8 and 15 s; not once standard input was begun
     #[arg(long)]
     pub(crate) retry: bool,
 }
