@@ -190,8 +190,8 @@ fn session<S: TcpStack>(
     addresses: Vec<SocketAddr>,
     way: impl Way,
     args: &ConnectArgs,
-) -> Result<(Session<S>, JoinHandle<io::Result<()>>), Failure> {
-    let broken = Arc::default();
+) -> Result<(Session<S>, JoinHandle<()>), Failure> {
+    let broken = Broken::default();
     let feed = match &args.send {
         Some(text) => {
             let bytes = args.encoding.unwrap_or_default().encode(text);
@@ -199,7 +199,7 @@ fn session<S: TcpStack>(
         }
         None => Feed::Stream(read_input(args.encoding, waker(driver)?, Arc::clone(&broken))),
     };
-    let (output, writer) = write_output(args.encoding, waker(driver)?);
+    let (output, writer) = write_output(args.encoding, waker(driver)?, Arc::clone(&broken));
     let last = Rc::new(Cell::new(None));
     let client = Client::new(addresses[0], config(args), stacks::seed()?);
     let mut follow = follow(addresses, way.clone(), Rc::clone(&last), args);
@@ -290,11 +290,13 @@ fn next(
     }
 }
 
+/// Why standard input cannot be read to its end, or standard output not be written: the first one counts, and nothing goes on.
+type Broken = Arc<OnceLock<String>>;
+
 /// A pipe that says what its user cannot see.
 struct Session<S: TcpStack> {
     pipe: Pipe<S>,
-    /// Why standard input could not be read to its end.
-    broken: Arc<OnceLock<io::Error>>,
+    broken: Broken,
     last: Rc<Cell<Option<Last>>>,
     /// The end of the input cannot be passed on, and nobody was told so.
     mute: bool,
@@ -337,7 +339,7 @@ fn say(line: impl fmt::Display) {
 fn outcome<S: TcpStack>(
     end: io::Result<End>,
     session: Session<S>,
-    writer: JoinHandle<io::Result<()>>,
+    writer: JoinHandle<()>,
     stack: &S,
     args: &ConnectArgs,
 ) -> Result<(), Failure> {
@@ -346,19 +348,10 @@ fn outcome<S: TcpStack>(
     // The writer ends with it.
     drop(pipe);
     let end = end.map_err(|error| Failure::failed(format_args!("the system refuses to wait ({error})")))?;
-    match writer.join() {
-        Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(Failure::failed(format_args!(
-                "standard output cannot be written ({error}): free the disk or redirect it elsewhere"
-            )));
-        }
-        // The reader went away. What the thread panics with has been printed.
-        Ok(Ok(()) | Err(_)) | Err(_) => {}
-    }
-    if let Some(error) = broken.get() {
-        return Err(Failure::failed(format_args!(
-            "standard input cannot be read ({error}): give it a file or a pipe"
-        )));
+    // What it panics with has been printed.
+    let _ = writer.join();
+    if let Some(text) = broken.get() {
+        return Err(Failure::failed(text));
     }
     match end {
         End::Finished => verdict(last.take(), args),
@@ -424,11 +417,7 @@ fn verdict(last: Option<Last>, args: &ConnectArgs) -> Result<(), Failure> {
 }
 
 /// Reads standard input on a thread of its own, which is left behind at the end.
-fn read_input(
-    encoding: Option<Encoding>,
-    waker: Waker,
-    broken: Arc<OnceLock<io::Error>>,
-) -> Receiver<Vec<u8>> {
+fn read_input(encoding: Option<Encoding>, waker: Waker, broken: Broken) -> Receiver<Vec<u8>> {
     let (sender, receiver) = sync_channel(PIECES);
     thread::spawn(move || {
         let mut input = io::stdin().lock();
@@ -440,7 +429,8 @@ fn read_input(
                 Ok(len) => &buffer[..len],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    let _ = broken.set(error);
+                    let text = format!("standard input cannot be read ({error}): give it a file or a pipe");
+                    let _ = broken.set(text);
                     waker.wake();
                     // A sender that is gone would be an end, and the peer be told of it.
                     core::mem::forget(sender);
@@ -483,14 +473,24 @@ fn encode(encoding: Encoding, mut text: String) -> Vec<u8> {
 fn write_output(
     encoding: Option<Encoding>,
     waker: Waker,
-) -> (SyncSender<Vec<u8>>, JoinHandle<io::Result<()>>) {
+    broken: Broken,
+) -> (SyncSender<Vec<u8>>, JoinHandle<()>) {
     let (sender, receiver) = sync_channel::<Vec<u8>>(PIECES);
     let body = move || {
         let mut out = io::stdout().lock();
-        let mut write = |bytes: &[u8]| out.write_all(bytes).and_then(|()| out.flush());
+        let mut write = |bytes: &[u8]| {
+            let written = out.write_all(bytes).and_then(|()| out.flush());
+            written.inspect_err(|error| {
+                // That the reader went away is a quiet end.
+                if error.kind() != io::ErrorKind::BrokenPipe {
+                    let _ = broken.set(format!(
+                        "standard output cannot be written ({error}): free the disk or redirect it elsewhere"
+                    ));
+                }
+            })
+        };
         let mut decoder = encoding.map(Decoder::new);
         let mut text = String::new();
-        let mut written = Ok(());
         for piece in receiver.iter() {
             let bytes = match &mut decoder {
                 None => &piece[..],
@@ -500,8 +500,7 @@ fn write_output(
                     text.as_bytes()
                 }
             };
-            written = write(bytes);
-            if written.is_err() {
+            if write(bytes).is_err() {
                 break;
             }
             waker.wake();
@@ -511,12 +510,11 @@ fn write_output(
         if let (Some(decoder), Some(encoding)) = (decoder, encoding) {
             text.clear();
             let malformed = decoder.finish(&mut text);
-            written = written.and_then(|()| write(text.as_bytes()));
+            let _ = write(text.as_bytes());
             if malformed > 0 {
                 log::warn!("{malformed} sequences that are not {encoding} were replaced");
             }
         }
-        written
     };
     (sender, thread::spawn(body))
 }
