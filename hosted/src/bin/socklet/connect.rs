@@ -201,10 +201,12 @@ fn session<S: TcpStack>(
     };
     let (output, writer) = write_output(args.encoding, waker(driver)?, Arc::clone(&broken));
     let last = Rc::new(Cell::new(None));
-    let client = Client::new(addresses[0], config(args), stacks::seed()?);
+    let first = addresses[0];
+    let client = Client::new(first, config(args), stacks::seed()?);
     let mut follow = follow(addresses, way.clone(), Rc::clone(&last), args);
     let on_event = move |client: &mut Client<S>, event: &Event, now| match follow(event, now) {
-        None | Some(Next::Again(_)) => {}
+        None => {}
+        Some(Next::Again(_)) => client.set_remote(first),
         Some(Next::Other(address)) => {
             client.set_remote(address);
             client.start();
@@ -234,7 +236,8 @@ fn follow<W: Way>(
     args: &ConnectArgs,
 ) -> impl FnMut(&Event, Instant) -> Option<Next> + use<W> {
     let (name, streams) = (name(args), args.send.is_none());
-    let mut others = addresses.into_iter().skip(1);
+    let others_of = move || addresses.clone().into_iter().skip(1);
+    let mut others = others_of();
     let mut opened = false;
     move |event, now| match event {
         Event::Opened { .. } => {
@@ -251,6 +254,7 @@ fn follow<W: Way>(
             last.set(Some(Last { reason, spent, lost: traffic.sent > 0 && !reason.is_orderly() }));
             let next = next(reason, reached, spent, &mut others, *retry);
             if let Next::Again(at) = next {
+                others = others_of();
                 let wait = at.since(now).as_secs_f64();
                 say(format_args!("{name}: {reason}; next attempt in {wait:.1} s"));
             }
@@ -264,7 +268,7 @@ fn follow<W: Way>(
 enum Next {
     /// This address of the host, at once.
     Other(SocketAddr),
-    /// The same address, then.
+    /// All addresses from the first one, then.
     Again(Instant),
     Over,
 }
@@ -524,6 +528,7 @@ mod tests {
     use super::*;
     use crate::args::{Args, Command};
     use clap::Parser;
+    use socklet::connection::Traffic;
     use std::net::TcpListener;
 
     fn args(more: &[&str]) -> ConnectArgs {
@@ -591,6 +596,18 @@ mod tests {
             connect(&mut driver().unwrap(), &mut stack, addresses, Direct, &args(&["--send", "text"]));
         assert_eq!(result, Ok(()));
         assert_eq!(server.join().unwrap(), b"text");
+    }
+
+    #[test]
+    fn each_round_of_attempts_begins_with_the_first_address() {
+        let [first, second] = [1, 2].map(|last| SocketAddr::from(([127, 0, 0, last], 80)));
+        let mut follow = follow(vec![first, second], Direct, Rc::default(), &args(&["--retry"]));
+        let retry = Some(Instant::ZERO);
+        let refused = Event::Closed { reason: Reason::Refused, traffic: Traffic::default(), retry };
+        for _ in 0..2 {
+            assert_eq!(follow(&refused, Instant::ZERO), Some(Next::Other(second)));
+            assert_eq!(follow(&refused, Instant::ZERO), Some(Next::Again(Instant::ZERO)));
+        }
     }
 
     #[test]
