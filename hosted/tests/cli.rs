@@ -377,6 +377,17 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
+fn memory_that_the_machine_does_not_have_is_named() {
+    for workers in ["1", "2"] {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "ulimit -v 6000000; exec \"$0\" serve --rx-buffer 1G --workers $1"]);
+        limited.args([env!("CARGO_BIN_EXE_socklet"), workers]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let words = ["256 connections", "256.0 GiB", "--connections, --rx-buffer or --tx-buffer"];
+        assert_fails(&finish(limited.spawn().unwrap()), 1, &words);
+    }
+}
+
+#[test]
 fn what_cannot_be_reached_is_named() {
     let port = free_port().to_string();
     for stack in STACKS {

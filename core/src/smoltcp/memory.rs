@@ -66,17 +66,80 @@ impl<'a, const N: usize, const RX: usize, const TX: usize, const L: usize>
 }
 
 #[cfg(feature = "alloc")]
+extern crate alloc;
+
+/// The longest buffer (RFC 7323, section 2.3).
+#[cfg(feature = "alloc")]
+const MOST: usize = 1 << 30;
+
+#[cfg(feature = "alloc")]
 impl Memory<'static> {
     /// Allocates memory for `connections` with `rx` and `tx` octets of buffer each, and `listeners`. Nothing is allocated after this.
     ///
     /// A buffer is at most 1 GiB (RFC 7323, section 2.3); a larger one is cut to that.
     pub fn allocate(connections: usize, rx: usize, tx: usize, listeners: usize) -> Self {
-        extern crate alloc;
         use ::smoltcp::socket::tcp::SocketBuffer;
         use alloc::{vec, vec::Vec};
-        let buffer = |size: usize| SocketBuffer::new(vec![0; size.min(1 << 30)]);
+        let buffer = |size: usize| SocketBuffer::new(vec![0; size.min(MOST)]);
         let slots: Vec<_> = (0..connections).map(|_| Slot::owned(buffer(rx), buffer(tx))).collect();
         let listeners: Vec<_> = (0..listeners).map(|_| ListenerSlot::EMPTY).collect();
         Self { slots: slots.into(), listeners: listeners.into() }
+    }
+
+    /// The same, unless the buffers together are more than there is.
+    ///
+    /// # Errors
+    /// The allocator does not give as much.
+    pub fn try_allocate(
+        connections: usize,
+        rx: usize,
+        tx: usize,
+        listeners: usize,
+    ) -> Result<Self, alloc::collections::TryReserveError> {
+        let each = rx.min(MOST).saturating_add(tx.min(MOST));
+        probe(connections.saturating_mul(each))?;
+        Ok(Self::allocate(connections, rx, tx, listeners))
+    }
+}
+
+/// Whether the allocator has so many octets; it has them still afterwards.
+///
+/// They are not the buffers themselves: to make those zero would touch each page, while an allocator of zeros leaves that to who needs it.
+#[cfg(feature = "alloc")]
+fn probe(octets: usize) -> Result<(), alloc::collections::TryReserveError> {
+    use alloc::vec::Vec;
+    let too_many = octets > isize::MAX.unsigned_abs();
+    let mut pieces = Vec::new();
+    let mut left = octets;
+    while left > 0 {
+        // A system that promises more than it has does so for no piece that is too large by itself.
+        let piece = if too_many { left } else { left.min(MOST) };
+        let mut reserved: Vec<u8> = Vec::new();
+        reserved.try_reserve_exact(piece)?;
+        pieces.try_reserve(1)?;
+        // An allocation that nobody looks at may be left out.
+        pieces.push(core::hint::black_box(reserved));
+        left -= piece;
+    }
+    Ok(())
+}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_machine_has_is_refused() {
+        assert!(Memory::try_allocate(usize::MAX, 1, 1, 1).is_err());
+        assert!(Memory::try_allocate(usize::MAX >> 4, MOST, MOST, 1).is_err());
+        // 48 bits of addresses are 256 TiB.
+        assert!(Memory::try_allocate(1 << 18, MOST, 1, 1).is_err());
+    }
+
+    #[test]
+    fn what_there_is_is_given() {
+        let memory = Memory::try_allocate(3, 2048, 1024, 2).unwrap();
+        assert_eq!((memory.slots.len(), memory.listeners.len()), (3, 2));
+        assert!(Memory::try_allocate(0, MOST, MOST, 0).is_ok());
     }
 }

@@ -184,15 +184,17 @@ mod on_tap {
             |error| Failure::failed(format_args!("no descriptor is left ({error}): raise `ulimit -n`"));
         let kept: Result<Vec<_>, _> = queues.iter().map(|tap| tap.as_fd().try_clone_to_owned()).collect();
         let kept = kept.map_err(no_descriptor)?;
+        // One after the other, for each must find what the others have left.
+        let memories = queues.iter().map(|_| memory(args)).collect::<Result<Vec<_>, _>>()?;
         let served: Vec<_> = thread::scope(|scope| {
-            let start = |(tap, worker)| {
+            let start = |((tap, memory), worker)| {
                 let place = Place { worker, ..place.clone() };
                 scope.spawn(move || {
-                    let mut stack = stack_on(tap, (ip, prefix), gateway, args)?;
+                    let mut stack = stack_on(tap, memory, (ip, prefix), gateway)?;
                     work(&mut stack, place, args)
                 })
             };
-            let threads: Vec<_> = queues.into_iter().zip(0..).map(start).collect();
+            let threads: Vec<_> = queues.into_iter().zip(memories).zip(0..).map(start).collect();
             let join = |thread: thread::ScopedJoinHandle<'_, _>| {
                 thread.join().unwrap_or_else(|panic| resume_unwind(panic))
             };
@@ -230,17 +232,28 @@ mod on_tap {
         place: Place,
         args: &ServeArgs,
     ) -> Result<End, Failure> {
-        serve(&mut stack_on(device, (ip, prefix), gateway, args)?, place, args)
+        serve(&mut stack_on(device, memory(args)?, (ip, prefix), gateway)?, place, args)
+    }
+
+    /// For the share of one worker.
+    fn memory(args: &ServeArgs) -> Result<Memory<'static>, Failure> {
+        let (rx, tx) = (args.rx_buffer.unwrap_or(BUFFER), args.tx_buffer.unwrap_or(BUFFER));
+        Memory::try_allocate(args.share(), rx, tx, 1).map_err(|_| {
+            let connections = args.share() * usize::from(args.workers);
+            let gib = connections as f64 * (rx as f64 + tx as f64) / f64::from(1 << 30);
+            Failure::failed(format_args!(
+                "{connections} connections with buffers of {rx} and {tx} bytes take {gib:.1} GiB, \
+                 which this machine does not give: lower --connections, --rx-buffer or --tx-buffer"
+            ))
+        })
     }
 
     fn stack_on<D: Device>(
         device: D,
+        memory: Memory<'static>,
         (ip, prefix): (IpAddr, u8),
         gateway: Option<IpAddr>,
-        args: &ServeArgs,
     ) -> Result<SmoltcpStack<'static, D>, Failure> {
-        let (rx, tx) = (args.rx_buffer.unwrap_or(BUFFER), args.tx_buffer.unwrap_or(BUFFER));
-        let memory = Memory::allocate(args.share(), rx, tx, 1);
         let mut stack = stacks::on_device(device, 2, memory)?;
         stack.add_address(ip, prefix).map_err(|error| {
             Failure::failed(format_args!(
