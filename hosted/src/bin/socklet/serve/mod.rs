@@ -114,7 +114,8 @@ fn work<S: Counted + Wait>(stack: &mut S, place: Place, args: &ServeArgs) -> Res
     let mut serving = Serving { serve, unheard, stats: Periodic::new(args.stats) };
     let end = driver.run_until(stack, &mut serving, |_, serving, _| serving.serve.observer.is_closed());
     let end = end.map_err(|error| cannot_wait(&error, args));
-    let Serve { server, observer: report, .. } = serving.serve;
+    let Serve { server, observer: mut report, .. } = serving.serve;
+    server.ids().for_each(|id| report.cut_off(id, server.traffic(id).unwrap_or_default()));
     let stats = args.stats.map_or_else(Vec::new, |_| stats::lines(&server, stack));
     Ok(Served { end, report, accepted: server.stats(), stats })
 }

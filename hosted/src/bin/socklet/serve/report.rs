@@ -89,14 +89,40 @@ impl Report {
         }
     }
 
+    fn client(&self, peer: SocketAddr) -> Client {
+        Client { address: (self.true_address)(peer), decoder: Decoder::new(self.encoding) }
+    }
+
+    fn left(&mut self, client: Client, why: impl fmt::Display, traffic: Traffic) {
+        let Client { address, decoder } = client;
+        self.total.received += traffic.received;
+        self.total.sent += traffic.sent;
+        self.out.line(format_args!("{address} left: {why} ({})", told(traffic)));
+        let encoding = self.encoding;
+        match decoder.finish(&mut String::new()) {
+            0 => {}
+            1 => self.out.line(format_args!("{address} sent 1 sequence that is not {encoding}")),
+            malformed => {
+                self.out.line(format_args!("{address} sent {malformed} sequences that are not {encoding}"));
+            }
+        }
+    }
+
+    /// One is still open at the end.
+    pub(super) fn cut_off(&mut self, id: Id, traffic: Traffic) {
+        if let Some(client) = self.clients.get_mut(id.index()).and_then(Option::take) {
+            self.left(client, "cut off", traffic);
+        }
+    }
+
     pub(super) fn summary(&mut self, stats: &ServerStats) {
         let ends: Vec<_> = self.ends.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        let Traffic { received, sent } = self.total;
+        let traffic = told(self.total);
         let seconds = self.start.elapsed().as_secs_f64();
         let (served, most) = (stats.accepted, self.most);
         let plural = if served == 1 { "" } else { "s" };
         self.out.line(format_args!(
-            "served {served} client{plural}, {most} at once, in {seconds:.1} s: {received} bytes received, {sent} sent"
+            "served {served} client{plural}, {most} at once, in {seconds:.1} s: {traffic}"
         ));
         if !ends.is_empty() {
             self.out.line(format_args!("ended: {}", ends.join("; ")));
@@ -113,11 +139,12 @@ impl Report {
 
 impl Observer for Report {
     fn opened(&mut self, id: Id, peer: SocketAddr) {
-        let address = (self.true_address)(peer);
+        let client = self.client(peer);
+        let address = client.address;
         if self.clients.len() <= id.index() {
             self.clients.resize_with(id.index() + 1, || None);
         }
-        self.clients[id.index()] = Some(Client { address, decoder: Decoder::new(self.encoding) });
+        self.clients[id.index()] = Some(client);
         self.open += 1;
         self.most = self.most.max(self.open);
         self.out.line(format_args!("{address} connected"));
@@ -128,24 +155,37 @@ impl Observer for Report {
         if let Some(client) = client.filter(|_| self.messages) {
             let mut text = String::new();
             client.decoder.decode(data, &mut text);
-            let (address, len) = (client.address, data.len());
-            self.out.line(format_args!("{address} sent {len} bytes: \"{}\"", text.escape_debug()));
+            let (address, len) = (client.address, bytes(data.len() as u64));
+            self.out.line(format_args!("{address} sent {len}: \"{}\"", text.escape_debug()));
         }
     }
 
     fn closed(&mut self, id: Id, peer: SocketAddr, reason: Reason, traffic: Traffic) {
         let client = self.clients.get_mut(id.index()).and_then(Option::take);
         self.open -= usize::from(client.is_some());
-        let malformed = client.as_ref().map_or(0, |client| client.decoder.malformed());
-        let address = client.map_or_else(|| (self.true_address)(peer), |client| client.address);
-        let Traffic { received, sent } = traffic;
-        self.total.received += received;
-        self.total.sent += sent;
         *self.ends.entry(reason.to_string()).or_default() += 1;
-        self.out.line(format_args!("{address} left: {reason} ({received} bytes received, {sent} sent)"));
-        if malformed > 0 {
-            let encoding = self.encoding;
-            self.out.line(format_args!("{address} sent {malformed} sequences that are not {encoding}"));
-        }
+        let client = client.unwrap_or_else(|| self.client(peer));
+        self.left(client, reason, traffic);
+    }
+}
+
+/// As in "1 byte".
+pub(super) fn bytes(count: u64) -> String {
+    format!("{count} byte{}", if count == 1 { "" } else { "s" })
+}
+
+/// In words.
+pub(super) fn told(traffic: Traffic) -> String {
+    format!("{} received, {} sent", bytes(traffic.received), traffic.sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_byte_is_not_several() {
+        assert_eq!(told(Traffic { received: 1, sent: 0 }), "1 byte received, 0 sent");
+        assert_eq!(told(Traffic { received: 0, sent: 1 }), "0 bytes received, 1 sent");
     }
 }

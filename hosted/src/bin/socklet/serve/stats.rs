@@ -1,5 +1,6 @@
 //! What `--stats` prints.
 
+use super::report::told;
 use socklet::server::Server;
 use socklet::stack::TcpStack;
 use socklet::time::{Duration, Instant};
@@ -57,7 +58,7 @@ pub(super) fn lines<S: Counted>(server: &Server<'_, S>, stack: &S) -> Vec<String
     for id in server.ids().take(MOST) {
         let (Ok(peer), Some(traffic)) = (server.peer(stack, id), server.traffic(id)) else { continue };
         let more = server.handle(id).map_or_else(String::new, |handle| stack.counted_of(handle));
-        lines.push(format!("{peer}: {} bytes received, {} sent{more}", traffic.received, traffic.sent));
+        lines.push(format!("{peer}: {}{more}", told(traffic)));
     }
     if open > MOST {
         lines.push(format!("and {} more connections", open - MOST));
