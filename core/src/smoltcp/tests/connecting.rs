@@ -1,6 +1,42 @@
 //! Outgoing connections.
 
 use super::*;
+use crate::smoltcp::flow::{Address, Flow};
+
+const LOCAL_PORT: u16 = 50_000;
+
+/// The sequence number of the SYN that a stack with this seed sends to `to`, always from the same port at the same time.
+#[track_caller]
+fn initial_number(seed: u64, to: &str) -> TcpSeqNumber {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::configured(&mut storage, |config| config.seed = seed);
+    host.stack.set_gateway(PEER.into()).unwrap();
+    host.stack.connect(addr(to), &ConnectOptions::default().with_local_port(LOCAL_PORT)).unwrap();
+    host.settle();
+    let answers = host.answers();
+    let [Answer { control: TcpControl::Syn, seq, ack: None, .. }] = answers[..] else {
+        panic!("no SYN but {answers:?}")
+    };
+    let to = addr(to);
+    let flow = Flow {
+        local: Address::from(IpAddr::V4(IP)),
+        remote: Address::from(to.ip()),
+        local_port: LOCAL_PORT,
+        remote_port: to.port(),
+    };
+    let expected = host.stack.engine.numbers.initial(&flow, host.now);
+    assert_eq!(seq, TcpSeqNumber(expected as i32), "not as RFC 6528 has it");
+    seq
+}
+
+#[test]
+fn initial_sequence_numbers_differ_by_seed_by_peer_and_by_port() {
+    let number = initial_number(1, "10.0.0.1:80");
+    assert_eq!(initial_number(1, "10.0.0.1:80"), number);
+    assert_ne!(initial_number(2, "10.0.0.1:80"), number);
+    assert_ne!(initial_number(1, "192.0.2.1:80"), number);
+    assert_ne!(initial_number(1, "10.0.0.1:81"), number);
+}
 
 #[test]
 fn connect_asks_for_the_neighbour_and_goes_on_when_it_answers() {

@@ -34,6 +34,20 @@ fn the_same_client_port_may_come_back_in_time_wait() {
     assert_eq!(host.arrives(again)[0].ack, Some(TcpSeqNumber(2001)));
 }
 
+/// RFC 1337: an old reset would let an old segment into the next connection.
+#[test]
+fn a_reset_does_not_end_time_wait() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    into_time_wait(&mut host, listener, 5000);
+    for seq in [1001, 1002, 1003] {
+        let reset = TcpRepr { control: TcpControl::Rst, seq_number: TcpSeqNumber(seq), ..data(5000, b"") };
+        assert_eq!(host.arrives(reset), []);
+        assert_eq!(host.free(), 0, "{seq}");
+    }
+}
+
 #[test]
 fn time_wait_ends_by_itself() {
     let mut storage = Storage::<1, 512, 512>::new();

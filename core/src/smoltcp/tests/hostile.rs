@@ -152,6 +152,46 @@ fn a_half_open_connection_whose_client_starts_anew_follows_it() {
 }
 
 #[test]
+fn a_reset_of_a_half_open_connection_needs_the_exact_sequence_number() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let synack = host.arrives(syn(5000))[0];
+    for guess in [1000, 1002, 1003, 9999, -1] {
+        assert_eq!(host.arrives(rst(5000, guess)), []);
+        assert_eq!(host.free(), 0, "{guess}");
+    }
+    host.arrives(TcpRepr { ack_number: Some(synack.seq + 1), ..data(5000, b"") });
+    assert_eq!(host.stack.accept(listener).unwrap().unwrap().1.port(), 5000);
+
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    host.arrives(syn(5000));
+    assert_eq!(host.arrives(rst(5000, 1001)), []);
+    assert_eq!(host.free(), 1);
+}
+
+#[test]
+fn a_flood_cannot_starve_timers() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    host.arrives(syn(5000));
+    host.pass(Duration::from_millis(9_999));
+    let nobody = frame(PEER, TcpRepr { dst_port: 99, ..data(6000, b"") });
+    host.stack.device.rx.extend(core::iter::repeat_n(nobody, 1000));
+    for left in [936, 872, 808] {
+        assert_eq!(host.stack.poll(host.now), Some(host.now), "more is there");
+        assert_eq!(host.stack.device.rx.len(), left);
+    }
+    assert_eq!(host.free(), 0);
+    host.now = host.now + Duration::from_millis(1);
+    assert_eq!(host.stack.poll(host.now), Some(host.now));
+    assert_eq!((host.stack.device.rx.len(), host.free()), (744, 1));
+}
+
+#[test]
 fn in_a_flood_of_syns_an_honest_client_gets_in() {
     let mut storage = Storage::<2, 512, 512>::new();
     let mut host = Host::new(&mut storage);

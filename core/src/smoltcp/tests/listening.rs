@@ -81,6 +81,44 @@ fn a_half_open_connection_that_does_not_answer_makes_room() {
 }
 
 #[test]
+fn the_oldest_half_open_connection_makes_room_first() {
+    let mut storage = Storage::<2, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    host.arrives(syn(5000));
+    host.pass(Duration::from_millis(500));
+    let younger = host.arrives(syn(5001)).into_iter().find(|answer| answer.port == 5001).unwrap();
+    // Both have had time to answer.
+    host.pass(Duration::from_millis(1100));
+    host.answers();
+    assert_eq!(host.arrives(syn(5002))[0].control, TcpControl::Syn);
+    assert_eq!(host.stack.stats().half_open_dropped, 1);
+    assert_eq!(host.arrives(TcpRepr { ack_number: Some(younger.seq + 1), ..data(5001, b"") }), []);
+    assert_eq!(host.stack.accept(listener).unwrap().unwrap().1.port(), 5001);
+}
+
+#[test]
+fn time_wait_makes_room_before_a_half_open_connection() {
+    let mut storage = Storage::<2, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let half_open = host.arrives(syn(5000))[0];
+    host.pass(Duration::from_secs(1));
+    host.answers();
+    let seq = host.open(5001);
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    host.stack.close(connection).unwrap();
+    host.settle();
+    host.arrives(fin(5001, seq + 1));
+    host.open(5002);
+    let stats = host.stack.stats();
+    assert_eq!((stats.time_waits_reclaimed, stats.half_open_dropped), (1, 0));
+    assert_eq!(host.arrives(TcpRepr { ack_number: Some(half_open.seq + 1), ..data(5000, b"") }), []);
+    let ports = [(); 2].map(|()| host.stack.accept(listener).unwrap().unwrap().1.port());
+    assert_eq!(ports, [5002, 5000]);
+}
+
+#[test]
 fn an_established_connection_is_never_taken() {
     let mut storage = Storage::<1, 512, 512>::new();
     let mut host = Host::new(&mut storage);

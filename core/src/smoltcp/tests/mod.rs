@@ -84,8 +84,8 @@ impl<'a> Host<'a> {
         Self::configured(storage, |_| {})
     }
 
-    fn configured<const N: usize>(
-        storage: &'a mut Storage<'a, N, 512, 512>,
+    fn configured<const N: usize, const RX: usize>(
+        storage: &'a mut Storage<'a, N, RX, 512>,
         configure: impl FnOnce(&mut Config),
     ) -> Self {
         let mut config = Config::new(HardwareAddress::Ethernet(MAC), 42);

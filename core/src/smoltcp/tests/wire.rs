@@ -102,6 +102,68 @@ fn a_segment_from_an_address_that_no_connection_can_have_is_dropped() {
     assert_eq!(host.stack.stats().frames_dropped, 5);
 }
 
+/// Whatever smoltcp was built to do with fragments: no segment is put together from them, and none is taken for a whole one.
+#[test]
+fn a_fragment_of_a_segment_is_dropped_unseen() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let seq = host.open(5000);
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    host.settle();
+    let ours = TcpRepr { ack_number: Some(seq), ..data(5000, b"text") };
+    let to_nobody = TcpRepr { dst_port: 99, ..ours };
+    for segment in [ours, to_nobody] {
+        // More fragments follow; this is not the first one.
+        for (at, bits) in [(14 + 6, 0x20), (14 + 7, 1)] {
+            let mut fragment = frame(PEER, segment);
+            fragment[at] |= bits;
+            Ipv4Packet::new_unchecked(&mut fragment[14..]).fill_checksum();
+            host.stack.device.rx.push_back(fragment);
+            host.settle();
+            assert_eq!(host.answers(), []);
+        }
+    }
+    assert_eq!(host.stack.recv(connection, &mut [0; 8]), Ok(Received::WouldBlock));
+    assert_eq!((host.stack.stats().frames_dropped, host.stack.stats().for_nobody), (4, 0));
+}
+
+/// The right edge of the window in the last segment that the stack sends within 50 ms, in units of 2 to the power of `scale`.
+fn edge(host: &mut Host<'_>, segment: TcpRepr<'_>, scale: u8) -> Option<u32> {
+    host.stack.device.rx.push_back(frame(PEER, segment));
+    host.settle();
+    host.pass(Duration::from_millis(50));
+    let mut frames = host.stack.device.tx.drain(..).filter(|frame| answer(frame).is_some());
+    let frame = frames.next_back()?;
+    let tcp = TcpPacket::new_unchecked(&frame[34..]);
+    Some(tcp.ack_number().0 as u32 + (u32::from(tcp.window_len()) << scale))
+}
+
+/// smoltcp rounds a scaled window down, and would move the edge back: what stands in between would be dropped, for ever.
+#[test]
+fn a_byte_within_a_scaled_window_that_was_once_offered_is_taken() {
+    let mut storage = Storage::<1, 200_000, 512>::new();
+    let mut host = Host::configured(&mut storage, |_| {});
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let synack = host.arrives(TcpRepr { window_scale: Some(0), ..syn(5000) })[0];
+    let next = TcpRepr { ack_number: Some(synack.seq + 1), ..data(5000, b"") };
+    host.arrives(next);
+    host.stack.accept(listener).unwrap().unwrap();
+    host.settle();
+    // A keep-alive makes it say where the edge is; 200,000 octets take a scale of 2.
+    let offered = edge(&mut host, TcpRepr { seq_number: TcpSeqNumber(1000), ..next }, 2).unwrap();
+    assert!(offered > 190_000, "{offered}");
+    // One octet, so that no later one stands at a multiple of the unit; then all that is offered.
+    let (mut at, mut length) = (1001, 1);
+    while at < offered {
+        let payload = &[7; 1460][..length.min((offered - at) as usize)];
+        edge(&mut host, TcpRepr { seq_number: TcpSeqNumber(at as i32), payload, ..next }, 2);
+        at += payload.len() as u32;
+        length = 1460;
+    }
+    assert_eq!(host.stack.engine.slots[0].sequence.expected, offered);
+}
+
 #[test]
 fn a_syn_that_smoltcp_does_not_take_leaves_its_slot_free() {
     let mut storage = Storage::<1, 512, 512>::new();
