@@ -126,7 +126,7 @@ pub(crate) struct ServeArgs {
     /// This machine's address on --tap: the server's default route
     #[arg(long, value_name = "ADDR", requires = "tap")]
     pub(crate) gateway: Option<IpAddr>,
-    /// Threads, each with a queue of the TAP interface and a part of the connections
+    /// Threads, each with a queue of the interface (a TUN then, not a TAP) and a part of the connections
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) workers: u16,
     /// Do not sleep before nothing has happened for so long: quicker answers for a busy processor

@@ -62,15 +62,20 @@ pub(crate) fn sandbox() -> Result<(Sandbox, Tap), sandbox::Error> {
     Ok((sandbox, tap))
 }
 
-/// The same with so many queues of the interface; several are a TUN's, for which nobody asks for hardware addresses: an answer would reach
-/// one queue only.
+/// An interface with so many queues; several are a TUN's, for which nobody asks for hardware addresses: an answer would reach one queue only.
+#[cfg(target_os = "linux")]
+pub(crate) fn interface(name: &str, queues: u16) -> tap::Options {
+    match queues {
+        1 => tap::Options::tap(name),
+        _ => tap::Options { multi_queue: true, ..tap::Options::tun(name) },
+    }
+}
+
+/// The same with so many queues of the interface.
 #[cfg(target_os = "linux")]
 pub(crate) fn sandbox_with(queues: u16) -> Result<(Sandbox, Vec<Tap>), sandbox::Error> {
     let sandbox = Sandbox::new()?;
-    let options = match queues {
-        1 => tap::Options::tap("socklet0"),
-        _ => tap::Options { multi_queue: true, ..tap::Options::tun("socklet0") },
-    };
+    let options = interface("socklet0", queues);
     let queues = (0..queues).map(|_| sandbox.open_tap(&options)).collect::<Result<_, _>>()?;
     Ok((sandbox, queues))
 }

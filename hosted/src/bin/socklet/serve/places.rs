@@ -78,7 +78,7 @@ mod on_tap {
     use socklet_hosted::driver::{Descriptor, End};
     use socklet_hosted::pcap;
     use socklet_hosted::relay::{self, Relay};
-    use socklet_hosted::tap::{Options, Tap};
+    use socklet_hosted::tap::Tap;
     use std::net::TcpListener;
     use std::os::fd::AsFd;
     use std::panic::resume_unwind;
@@ -150,7 +150,7 @@ mod on_tap {
         let Some(own) = args.address else {
             return Err(Failure::usage("--tap needs --address"));
         };
-        let options = Options { multi_queue: args.workers > 1, ..Options::tap(name) };
+        let options = stacks::interface(name, args.workers);
         let open = |_| Tap::open_or_make(&options, args.gateway.map(|ip| (ip, own.prefix)));
         let queues: Vec<Tap> =
             (0..args.workers).map(open).collect::<Result<_, _>>().map_err(Failure::failed)?;
