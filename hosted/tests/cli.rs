@@ -212,6 +212,30 @@ fn reply_prints_each_message_and_answers_in_its_encoding() {
 }
 
 #[test]
+fn a_character_that_the_stream_breaks_off_is_counted() {
+    for stack in STACKS {
+        let serving = Serving::on(stack, &["--service", "reply", "--encoding", "gbk"]);
+        ask(&mut serving.connect(), b"\xff\xff\xc4");
+        let printed = serving.stop();
+        assert!(printed.contains("sent 3 sequences that are not gbk"), "{stack}: {printed}");
+    }
+}
+
+#[test]
+fn embedded_nal_says_where_to_connect_to() {
+    for (bind, address) in [(&[][..], "127.0.0.1"), (&["--bind", "::"], "[::1]")] {
+        let port = free_port().to_string();
+        let args = [&["serve", "--stack", "nal", "--port", &port], bind].concat();
+        let mut child = socklet(&args).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+        assert!(line.starts_with(&format!("listening on {address}:{port} ")), "{line}");
+    }
+}
+
+#[test]
 fn chat_sends_each_line_to_the_others_with_its_sender() {
     for stack in STACKS {
         let mut serving = Serving::on(stack, &["--service", "chat"]);
@@ -342,6 +366,14 @@ fn a_signal_ends_the_attempts_to_connect() {
     assert_eq!(finish(child).status.code(), Some(0));
 }
 
+fn on_tap(address: &str) -> [&str; 5] {
+    ["serve", "--tap", "no-such-tap", "--address", address]
+}
+
+fn on_tap_by<'a>(address: &'a str, gateway: &'a str) -> Vec<&'a str> {
+    [&on_tap(address)[..], &["--gateway", gateway]].concat()
+}
+
 #[test]
 fn wrong_arguments_are_named() {
     for (args, words) in [
@@ -350,6 +382,16 @@ fn wrong_arguments_are_named() {
         (&["serve", "--tap", "tap0"], &["--address"]),
         (&["serve", "--tap", "tap0", "--address", "10.0.0.1"], &["10.0.0.1", "192.168.69.2/24"]),
         (&["serve", "--stack", "os", "--pcap", "x"], &["--pcap", "--stack tap"]),
+        (&["serve", "--stack", "os", "--refuse"], &["--refuse needs --stack tap"]),
+        (&["serve", "--stack", "nal", "--refuse"], &["--refuse needs --stack tap"]),
+        (&["serve", "--stack", "nal", "--tx-buffer", "4k"], &["no buffer sizes: leave out --tx-buffer"]),
+        (&["serve", "--stack", "nal", "--bind", "127.0.0.1"], &["every address: leave out --bind"]),
+        (&["serve", "--stack", "nal", "--port", "0"], &["cannot choose a port", "--port"]),
+        (&[&on_tap("10.9.0.2/24")[..], &["--port", "0"]].concat(), &["cannot choose a port", "--port"]),
+        (&on_tap("224.0.0.1/4"), &["--address 224.0.0.1", "one host"]),
+        (&on_tap_by("10.9.0.2/24", "fd00::1"), &["--gateway fd00::1", "one family"]),
+        (&on_tap_by("10.9.0.2/24", "10.9.0.2"), &["--gateway 10.9.0.2", "own address"]),
+        (&on_tap_by("10.9.0.2/24", "10.9.1.1"), &["--gateway 10.9.1.1", "outside of", "10.9.0.2/24"]),
         (
             &["serve", "--service", "reply", "--reply", "\u{1f600}", "--encoding", "gbk", "--stack", "os"],
             &["--reply", "gbk", "U+1F600"],
@@ -442,7 +484,11 @@ fn a_second_signal_ends_it_at_once() {
     serving.signal("-INT");
     thread::sleep(Duration::from_millis(200));
     serving.signal("-INT");
-    assert!(serving.rest().contains("cut off: 1"));
+    let printed = serving.rest();
+    let client = stream.local_addr().unwrap();
+    assert!(printed.contains(&format!("{client} left: cut off (1 byte received, 1 sent)\n")), "{printed}");
+    assert!(printed.contains(" s: 1 byte received, 1 sent\n"), "{printed}");
+    assert!(printed.contains("cut off: 1"), "{printed}");
     assert!(finish(serving.child).status.success());
     assert!(start.elapsed() < Duration::from_secs(4));
 }

@@ -112,6 +112,7 @@ pub struct Tap {
     rx: Box<[u8]>,
     tx: Box<[u8]>,
     port: Port,
+    made: bool,
 }
 
 /// What both tokens need beside a buffer.
@@ -162,7 +163,7 @@ impl Tap {
             alone: Alone::default(),
         };
         let buffer = || vec![0; BUFFER_LEN].into_boxed_slice();
-        Ok(Self { rx: buffer(), tx: buffer(), port })
+        Ok(Self { rx: buffer(), tx: buffer(), port, made: false })
     }
 
     /// The longest frame on the wire, in bytes, with its Ethernet header. The device takes longer ones from smoltcp, and cuts them.
@@ -188,7 +189,8 @@ impl Tap {
     pub fn open_or_make(options: &Options, address: Option<(IpAddr, u8)>) -> Result<Self, Error> {
         let interface = Interface::new(&options.name)?;
         let exists = interface.exists();
-        let tap = Self::open(options)?;
+        let mut tap = Self::open(options)?;
+        tap.made = !exists;
         if !exists {
             interface.up()?;
             if let Some((ip, prefix_len)) = address {
@@ -198,6 +200,11 @@ impl Tap {
             return Err(Error::Down(options.name.clone()));
         }
         Ok(tap)
+    }
+
+    /// Whether [`open_or_make`](Self::open_or_make) has made the interface.
+    pub fn made(&self) -> bool {
+        self.made
     }
 
     /// Whether checksums and segmentation are left to the kernel.

@@ -111,7 +111,7 @@ pub(crate) struct ServeArgs {
     /// Send buffer of each connection, likewise
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(crate) tx_buffer: Option<usize>,
-    /// Reset newcomers for whom there is no room, instead of letting them try again
+    /// Reset newcomers for whom there is no room, instead of letting them try again; with --stack tap alone
     #[arg(long)]
     pub(crate) refuse: bool,
     /// End a connection on which nothing moved for so long; 0 for never

@@ -40,9 +40,7 @@ pub(crate) fn cannot_listen(address: SocketAddr, kind: ErrorKind, error: impl fm
     let remedy = match kind {
         ErrorKind::AddressInUse => "choose another with --port, or end the program that has it",
         ErrorKind::NoAddress => "it is not an address of this host; give one of its own with --bind",
-        ErrorKind::Unsupported => {
-            "leave out --refuse and --bind, which this stack cannot do, or use --stack tap"
-        }
+        ErrorKind::Unsupported => "use --stack tap",
         ErrorKind::InvalidState => "this stack cannot choose a port; give one with --port",
         _ if address.port() < 1024 => "ports below 1024 may need root; choose another with --port",
         _ => "choose another with --port or --bind",

@@ -27,14 +27,17 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
         }
         StackKind::Nal => {
             args.refuse_tap_options()?;
-            if args.rx_buffer.is_some() || args.tx_buffer.is_some() {
-                return Err(Failure::usage(
-                    "--stack nal has no buffer sizes: leave out --rx-buffer and --tx-buffer",
-                ));
-            }
+            args.refuse_what_nal_cannot()?;
             let mut stack = stacks::nal(connections);
             let bind = SocketAddr::new(args.bind.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), args.port);
-            serve(&mut stack, Place::direct(bind, "std-embedded-nal")?, args).map(drop)
+            let mut place = Place::direct(bind, "std-embedded-nal, at every address")?;
+            // One to connect to.
+            let loopback = match args.bind {
+                Some(IpAddr::V6(_)) => Ipv6Addr::LOCALHOST.into(),
+                Some(IpAddr::V4(_)) | None => LOCALHOST,
+            };
+            place.reached_at = Some(SocketAddr::new(loopback, args.port));
+            serve(&mut stack, place, args).map(drop)
         }
     }
 }
@@ -47,6 +50,25 @@ impl ServeArgs {
                 Err(Failure::usage("--pcap needs --stack tap: only there are frames to capture"))
             }
             () if self.workers > 1 => Err(Failure::usage("--workers needs --stack tap")),
+            () if self.refuse => Err(Failure::usage("--refuse needs --stack tap")),
+            () => Ok(()),
+        }
+    }
+
+    fn refuse_what_nal_cannot(&self) -> Result<(), Failure> {
+        match () {
+            () if self.rx_buffer.is_some() => {
+                Err(Failure::usage("--stack nal has no buffer sizes: leave out --rx-buffer"))
+            }
+            () if self.tx_buffer.is_some() => {
+                Err(Failure::usage("--stack nal has no buffer sizes: leave out --tx-buffer"))
+            }
+            () if self.bind.is_some_and(|bind| !bind.is_unspecified()) => {
+                Err(Failure::usage("--stack nal listens at every address: leave out --bind"))
+            }
+            () if self.port == 0 => {
+                Err(Failure::usage("--stack nal cannot choose a port: give one with --port"))
+            }
             () => Ok(()),
         }
     }
@@ -68,7 +90,7 @@ impl Place {
 #[cfg(target_os = "linux")]
 mod on_tap {
     use super::*;
-    use crate::args::ServiceKind;
+    use crate::args::{Cidr, ServiceKind};
     use crate::serve::stats::Carrier;
     use crate::serve::{sum_up, work};
     use core::time::Duration;
@@ -100,6 +122,72 @@ mod on_tap {
                 }
                 () => Ok(()),
             }
+        }
+    }
+
+    impl ServeArgs {
+        /// With its `own` address.
+        fn refuse_what_an_interface_cannot(&self, own: Cidr) -> Result<(), Failure> {
+            let ip = own.ip;
+            if self.port == 0 {
+                return Err(Failure::usage("--tap cannot choose a port: give one with --port"));
+            }
+            if ip.is_multicast() || ip.is_unspecified() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+                return Err(Failure::usage(format_args!(
+                    "--address {ip} is not that of one host: give another, as in 192.168.69.2/24"
+                )));
+            }
+            match self.gateway {
+                None => Ok(()),
+                Some(gateway) if gateway == ip => Err(Failure::usage(format_args!(
+                    "--gateway {gateway} is the server's own address: give the one at this machine's end"
+                ))),
+                Some(gateway) if gateway.is_ipv4() != ip.is_ipv4() => Err(Failure::usage(format_args!(
+                    "--gateway {gateway} and --address {ip} are not of one family: give both in IPv4 or both in IPv6"
+                ))),
+                Some(gateway) if !own.contains(gateway) => Err(Failure::usage(format_args!(
+                    "--gateway {gateway} is outside of --address {ip}/{}: give one inside",
+                    own.prefix
+                ))),
+                Some(_) => Ok(()),
+            }
+        }
+    }
+
+    impl Cidr {
+        /// The bits that tell hosts apart.
+        fn host_bits(self) -> u128 {
+            let len = if self.ip.is_ipv4() { 32 } else { 128 };
+            let host = len - u32::from(self.prefix).min(len);
+            1_u128.checked_shl(host).map_or(u128::MAX, |bit| bit - 1)
+        }
+
+        /// Whether `ip`, of the same family, is in the network.
+        fn contains(self, ip: IpAddr) -> bool {
+            (bits(self.ip) ^ bits(ip)) & !self.host_bits() == 0
+        }
+
+        /// An address for another host of the network; `None` if there is room for one only.
+        fn neighbor(self) -> Option<IpAddr> {
+            let (own, host) = (bits(self.ip), self.host_bits());
+            let network = own & !host;
+            let other = match host {
+                0 => return None,
+                1 => own ^ 1,
+                _ if own == network | 1 => network | 2,
+                _ => network | 1,
+            };
+            Some(match self.ip {
+                IpAddr::V4(_) => Ipv4Addr::from(u32::try_from(other).ok()?).into(),
+                IpAddr::V6(_) => Ipv6Addr::from(other).into(),
+            })
+        }
+    }
+
+    fn bits(ip: IpAddr) -> u128 {
+        match ip {
+            IpAddr::V4(ip) => u32::from(ip).into(),
+            IpAddr::V6(ip) => ip.into(),
         }
     }
 
@@ -150,10 +238,21 @@ mod on_tap {
         let Some(own) = args.address else {
             return Err(Failure::usage("--tap needs --address"));
         };
+        args.refuse_what_an_interface_cannot(own)?;
         let options = stacks::interface(name, args.workers);
         let open = |_| Tap::open_or_make(&options, args.gateway.map(|ip| (ip, own.prefix)));
         let queues: Vec<Tap> =
             (0..args.workers).map(open).collect::<Result<_, _>>().map_err(Failure::failed)?;
+        if args.gateway.is_none()
+            && queues.iter().any(Tap::made)
+            && let Some(ip) = own.neighbor()
+        {
+            log::warn!(
+                "{name} is new, and has no address at this machine's end: to reach the server, give one with --gateway, \
+                 or with `ip address add {ip}/{} dev {name}`",
+                own.prefix
+            );
+        }
         let any = match own.ip {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -268,5 +367,31 @@ mod on_tap {
             })?;
         }
         Ok(stack)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_network_has_its_hosts_and_no_others() {
+            let cidr = |text: &str| text.parse::<Cidr>().unwrap();
+            let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+            assert!(cidr("10.9.0.2/24").contains(ip("10.9.0.1")));
+            assert!(!cidr("10.9.0.2/24").contains(ip("10.9.1.1")));
+            assert!(cidr("fd00::2/64").contains(ip("fd00::1:0:0:1")));
+            assert!(!cidr("fd00::2/64").contains(ip("fd01::1")));
+            assert!(cidr("fd00::2/0").contains(ip("::1")) && cidr("10.9.0.2/0").contains(ip("1.1.1.1")));
+            for (own, other) in [
+                ("10.9.0.2/24", Some("10.9.0.1")),
+                ("10.9.0.1/24", Some("10.9.0.2")),
+                ("10.9.0.4/31", Some("10.9.0.5")),
+                ("10.9.0.4/32", None),
+                ("fd00::1/64", Some("fd00::2")),
+                ("fd00::1/128", None),
+            ] {
+                assert_eq!(cidr(own).neighbor(), other.map(ip), "{own}");
+            }
+        }
     }
 }
