@@ -128,8 +128,13 @@ pub fn explain(scenario: &impl Scenario, failure: &Failure) -> String {
 }
 
 fn replay(scenario: &impl Scenario, failure: &Failure) -> String {
-    let mut line = format!("{} --seed {}", scenario.command(), failure.seed);
-    let Limits { heal_ms, clients, bytes, without } = failure.limits;
+    replay_line(scenario, failure.seed, &failure.limits)
+}
+
+/// The command that runs one seed within limits.
+pub(super) fn replay_line(scenario: &impl Scenario, seed: u64, limits: &Limits) -> String {
+    let mut line = format!("{} --seed {seed}", scenario.command());
+    let Limits { heal_ms, clients, bytes, without } = *limits;
     for (name, value) in [("heal-ms", heal_ms), ("clients", clients), ("bytes", bytes)] {
         if let Some(value) = value {
             let _ = write!(line, " --{name} {value}");

@@ -6,7 +6,7 @@
 //!
 //! - each direction of each connection is, byte for byte, the pseudo-random stream that was sent, and an end of stream comes after all of it;
 //! - after the faults have healed, every connection ends with a reason in a stated time; a world in which nothing is going to happen,
-//!   or which is polled again and again at one time, has failed;
+//!   or which is polled again and again at one time, has failed; a seed that takes longer than half a minute ends the process;
 //! - slots in use equal live connections, and all of them are free some time after the end;
 //! - no client port is used twice for the same server;
 //! - core allocates nothing after the start (in programs with the [`CountingAllocator`]).
@@ -50,6 +50,7 @@ mod stream;
 mod talk;
 #[cfg(test)]
 mod tests;
+mod watchdog;
 mod world;
 
 pub use command::{Command, check, explain, main, table};

@@ -31,6 +31,9 @@ pub trait Party: Service<SimStack> {
     }
 }
 
+/// Events of one service at one time; more is a loop without end.
+const EVENTS: usize = 20_000;
+
 /// A main loop that has something else to do after each piece of work.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sluggish {
@@ -142,8 +145,14 @@ impl Service<SimStack> for TalkServer {
         }
         self.come_and_go(stack, now);
         let mut work = false;
+        let mut events = 0;
         while let Some(event) = counted(|| self.server.poll(stack, now)) {
             work = true;
+            events += 1;
+            if events > EVENTS {
+                self.ledger.fail(format!("at {now}, a server has had {EVENTS} events, and again {event:?}"));
+                break;
+            }
             self.take(stack, event, now);
         }
         let mut due = earliest(self.server.deadline(), self.drains.last().map(|(at, _)| *at));
@@ -260,8 +269,14 @@ impl Service<SimStack> for TalkClient {
             self.act_early(stack, now);
         }
         let mut work = false;
+        let mut events = 0;
         while let Some(event) = counted(|| self.client.poll(stack, now)) {
             work = true;
+            events += 1;
+            if events > EVENTS {
+                self.ledger.fail(format!("at {now}, a client has had {EVENTS} events, and again {event:?}"));
+                break;
+            }
             self.take(stack, event, now);
         }
         if self.talk.as_ref().is_some_and(|talk| talk.is_due(now)) && self.client.state() == ClientState::Open

@@ -5,6 +5,7 @@ use super::ledger::Reasons;
 use super::network::FrameCounts;
 use super::pcap::Tape;
 use super::plan::{Limits, PATIENCE, Plan};
+use super::watchdog::Watchdog;
 use super::world::{World, WorldOptions};
 use core::fmt::{self, Display};
 use core::ops::Range;
@@ -177,6 +178,7 @@ pub fn run(
     let start = std::time::Instant::now();
     let (next, stop) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let (total, failure, done) = (Mutex::new(Outcome::default()), Mutex::new(None), AtomicU64::new(0));
+    let watchdog = Watchdog::default();
     let work = || {
         let mut own = Outcome::default();
         while !stop.load(Ordering::Relaxed) {
@@ -184,7 +186,7 @@ pub fn run(
             if seed >= seeds.end {
                 break;
             }
-            match scenario.run(seed, &limits, None) {
+            match watchdog.watch(seed, || scenario.run(seed, &limits, None)) {
                 Ok(outcome) => own.add(&outcome),
                 Err(finding) => {
                     stop.store(true, Ordering::Relaxed);
@@ -197,9 +199,10 @@ pub fn run(
         total.lock().expect("nobody panics").add(&own);
     };
     thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            thread::Builder::new().name(WORKER.into()).spawn_scoped(scope, work).expect("a thread");
-        }
+        let workers: Vec<_> = (0..thread::available_parallelism().map_or(1, usize::from))
+            .map(|_| thread::Builder::new().name(WORKER.into()).spawn_scoped(scope, work).expect("a thread"))
+            .collect();
+        watchdog.guard(scenario, &limits, || workers.iter().all(thread::ScopedJoinHandle::is_finished));
     });
     let total = total.into_inner().expect("nobody panics");
     let failure = failure.into_inner().expect("nobody panics");
@@ -214,9 +217,11 @@ pub(super) fn run_one(
     tape: Option<&mut Tape>,
 ) -> Option<Failure> {
     keep_panics_quiet();
+    let watchdog = Watchdog::default();
     let result = thread::scope(|scope| {
-        let run = || scenario.run(seed, limits, tape);
+        let run = || watchdog.watch(seed, || scenario.run(seed, limits, tape));
         let thread = thread::Builder::new().name(WORKER.into()).spawn_scoped(scope, run).expect("a thread");
+        watchdog.guard(scenario, limits, || thread.is_finished());
         thread.join().expect("nobody panics")
     });
     result.err().map(|finding| Failure { seed, limits: *limits, finding })
