@@ -2,13 +2,12 @@
 
 use crate::args::{ConnectArgs, StackKind};
 use crate::failure::Failure;
+use crate::signals::Unheard;
 use crate::stacks;
 use core::cell::Cell;
 use core::fmt;
 use core::net::SocketAddr;
-use core::sync::atomic::AtomicBool;
 use core::time::Duration;
-use signal_hook::consts::{SIGINT, SIGTERM};
 use socklet::client::{Backoff, Client, ClientConfig, Event};
 use socklet::connection::{Deadlines, Reason};
 use socklet::service::Service;
@@ -71,7 +70,7 @@ impl Way for Direct {
 #[cfg(target_os = "linux")]
 mod on_tap {
     use super::*;
-    use core::sync::atomic::Ordering;
+    use core::sync::atomic::{AtomicBool, Ordering};
     use socklet::connection::Deadline;
     use socklet::smoltcp::Memory;
     use socklet::stack::ErrorKind;
@@ -376,11 +375,7 @@ fn waker(driver: &Driver) -> Result<Waker, Failure> {
 /// The second signal ends the program also while standard output takes nothing.
 fn driver() -> Result<Driver, Failure> {
     let try_driver = || -> io::Result<Driver> {
-        let asked = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
-            signal_hook::flag::register(signal, Arc::clone(&asked))?;
-        }
+        Unheard::watch()?;
         let mut driver = Driver::new()?.with_grace(GRACE);
         driver.stop_on_signals()?;
         Ok(driver)
