@@ -53,6 +53,8 @@ const STRANGERS: &[Case] = &[
     ("SYN", |p| syn(p).frame(), SynAck),
     ("SYN with data", |p| Segment { payload: b"early", ..syn(p) }.frame(), SynAck),
     ("SYN with URG and PSH", |p| Segment { flags: SYN | URG | PSH, urgent: 9, ..syn(p) }.frame(), SynAck),
+    // RFC 1122, section 3.2.1.7: a host does not drop what has arrived for its TTL.
+    ("SYN, TTL 0", |p| Segment { hop_limit: 0, ..syn(p) }.frame(), SynAck),
     ("SYN, TTL 1", |p| Segment { hop_limit: 1, ..syn(p) }.frame(), SynAck),
     ("SYN, window 0", |p| Segment { window: 0, ..syn(p) }.frame(), SynAck),
     ("SYN, unknown option", |p| Segment { options: &[77, 4, 1, 2], ..syn(p) }.frame(), SynAck),
