@@ -17,13 +17,14 @@ fn rig(restart: u64) -> Rig {
 
 /// Of 10^5 numbers of each kind across 100 restarts, each to the same 1,000 peers at the same time since the start.
 pub(super) fn sequence_numbers() -> Vec<Figure> {
+    type Prepare = fn(&mut Rig);
     type Number = fn(&mut Rig, SocketAddrV4) -> u32;
-    let kinds: [(_, fn(&mut Rig), Number); 3] = [
+    let kinds: [(_, Prepare, Number); 3] = [
         ("10^5 initial sequence numbers across 100 restarts", |_| (), accepted),
         ("10^5 of cookies, the same", fill, cookie),
         ("10^5 of connections from here, the same", |_| (), connected),
     ];
-    let figure = |(scenario, prepare, number): (_, fn(&mut Rig), Number)| {
+    let figure = |(scenario, prepare, number): (_, Prepare, Number)| {
         let mut numbers = Vec::new();
         for restart in 0..RESTARTS {
             let mut rig = rig(restart);
