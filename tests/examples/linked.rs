@@ -210,7 +210,7 @@ fn adapters(stack: Stack) {
         .with_connect(connect_options());
     let options = NalOptions::new(black_box(OnZero::EndOfStream))
         .with_interval(black_box(Duration::from_millis(1)))
-        .with_classify(|error| socklet::stack::StackError::kind(error))
+        .with_classify(socklet::stack::StackError::kind)
         .with_blocking_connect();
     let connections: Vec<_> = (0..2).map(|_| Default::default()).collect();
     let mut back = FromNal::client(nal, connections, options).with_drive(|nal| {
