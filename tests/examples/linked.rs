@@ -11,7 +11,7 @@ use socklet::server::{Server, ServerConfig};
 use socklet::service::{Chargen, Discard, Echo, Protocol, Reply, Serve, Service};
 use socklet::smoltcp::{ConnectionHandle, Memory, Storage};
 use socklet::stack::{Backpressure, ConnectOptions, ListenOptions, Readiness, TcpStack};
-use socklet::storage::{Id, Slab};
+use socklet::storage::{Id, Link, Linked, List, Slab};
 use socklet::time::{Duration, Instant, Monotonic, earliest};
 use socklet_tests::fuzz;
 use socklet_tests::hostile::{Rig, Stack};
@@ -31,6 +31,7 @@ fn main() {
     connect(&mut rig);
     machine();
     slab();
+    list();
     clock();
     backend(&mut rig);
     adapters(rig.stack);
@@ -151,6 +152,25 @@ fn slab() {
     while let Some(id) = slab.take_due(black_box(Instant::from_secs(1))) {
         black_box(slab.remove(id));
     }
+}
+
+struct Item(Link);
+
+impl Linked<()> for Item {
+    fn link(&self) -> &Link {
+        &self.0
+    }
+
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.0
+    }
+}
+
+fn list() {
+    let mut items = [const { Item(Link::UNLINKED) }; 2];
+    let mut list = List::<()>::new();
+    list.push(&mut items, black_box(1));
+    black_box(list.next(&items, black_box(1)));
 }
 
 fn clock() {

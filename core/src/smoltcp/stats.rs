@@ -35,7 +35,7 @@ pub struct Stats {
     pub cookies_sent: u64,
     /// Connections made again from the acknowledgement of a cookie.
     pub cookies_returned: u64,
-    /// Segments that were answered with a challenge ACK instead of being believed (RFC 5961).
+    /// Segments that were not believed, and are due a challenge ACK (RFC 5961): each connection sends one a second at most.
     pub challenges: u64,
     /// Segments for no connection and no listener: answered with a reset, if they may be.
     pub for_nobody: u64,

@@ -172,6 +172,51 @@ fn a_reset_of_a_half_open_connection_needs_the_exact_sequence_number() {
     assert_eq!(host.free(), 1);
 }
 
+/// In every state after ESTABLISHED: a reset in the window and a SYN are challenged, an old acknowledgement is nothing new.
+#[test]
+fn blind_segments_change_nothing_while_a_connection_ends() {
+    // Who has closed: this side, this side and was acknowledged, the peer.
+    for (name, closes, acked, ends) in [
+        ("FIN-WAIT-1", true, false, false),
+        ("FIN-WAIT-2", true, true, false),
+        ("CLOSE-WAIT", false, false, true),
+        ("CLOSING", true, false, true),
+        ("TIME-WAIT", true, true, true),
+    ] {
+        let mut storage = Storage::new();
+        let (mut host, connection, seq) = established(&mut storage);
+        if closes {
+            host.stack.shutdown(connection).unwrap();
+            host.settle();
+        }
+        let (next, expected) = (seq + usize::from(closes), 1001 + i32::from(ends));
+        if acked {
+            host.arrives(TcpRepr { ack_number: Some(next), ..data(5000, b"") });
+        }
+        if ends {
+            host.arrives(fin(5000, if acked { next } else { seq }));
+        }
+        host.pass(Duration::from_millis(1));
+        host.answers();
+        let before = (host.stack.status(connection), host.stack.engine.slots[0].socket().unwrap().state());
+        let stands =
+            Answer { port: 5000, control: TcpControl::None, seq: next, ack: Some(Seq(expected)), payload: 0 };
+        let old = TcpRepr { seq_number: Seq(expected), ack_number: Some(seq), ..data(5000, b"") };
+        let reset: &[_] = if name == "TIME-WAIT" { &[] } else { &[stands] };
+        for (segment, answers) in
+            [(rst(5000, expected + 1), reset), (old, &[]), (rst(5000, expected + 9999), &[])]
+        {
+            assert_eq!(host.arrives(segment), answers, "{name}: {segment:?}");
+        }
+        // The next challenge may be sent.
+        host.pass(Duration::from_secs(1));
+        host.answers();
+        assert_eq!(host.arrives(TcpRepr { seq_number: Seq(900), ..syn(5000) }), [stands], "{name}: a SYN");
+        let after = (host.stack.status(connection), host.stack.engine.slots[0].socket().unwrap().state());
+        assert_eq!(after, before, "{name}");
+    }
+}
+
 #[test]
 fn a_flood_cannot_starve_timers() {
     let mut storage = Storage::<1, 512, 512>::new();

@@ -198,3 +198,66 @@ fn frames_of_every_length_and_random_content_do_no_harm() {
     host.pass(Duration::from_secs(60));
     assert_eq!(host.free(), 2);
 }
+
+/// The segment arrives, and of all counters these have changed.
+#[track_caller]
+fn counts(host: &mut Host<'_>, segment: TcpRepr<'_>, change: impl FnOnce(&mut Stats)) {
+    let mut expected = host.stack.stats();
+    host.arrives(segment);
+    host.pass(Duration::from_millis(20));
+    expected.frames_received += 1;
+    change(&mut expected);
+    assert_eq!(host.stack.stats(), expected);
+}
+
+#[test]
+fn every_segment_is_counted_as_what_it_is() {
+    let mut storage = Storage::<2, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    assert_eq!(host.stack.stats(), Stats { frames_received: 1, ..Stats::default() }, "an ARP reply");
+    let options = ListenOptions::backlog(1).with_backpressure(Backpressure::Refuse);
+    let listener = host.stack.listen(addr(ECHO), &options).unwrap();
+    counts(&mut host, syn(5000), |stats| {
+        stats.syns_admitted += 1;
+        stats.segments_sent += 1;
+    });
+    let seq = TcpSeqNumber(host.stack.engine.slots[0].sequence.next as i32);
+    let next = TcpRepr { ack_number: Some(seq), ..data(5000, b"") };
+    counts(&mut host, next, |stats| stats.segments_received += 1);
+    counts(&mut host, syn(5001), |stats| {
+        stats.syns_refused += 1;
+        stats.for_nobody += 1;
+    });
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    counts(&mut host, TcpRepr { payload: b"hello", ..next }, |stats| {
+        stats.segments_received += 1;
+        stats.octets_received += 5;
+        stats.segments_sent += 1;
+    });
+    let reset = TcpRepr { control: TcpControl::Rst, seq_number: TcpSeqNumber(1007), ..data(5000, b"") };
+    counts(&mut host, reset, |stats| {
+        stats.segments_received += 1;
+        stats.challenges += 1;
+        stats.segments_sent += 1;
+    });
+    // The next one too soon after it is not answered.
+    counts(&mut host, reset, |stats| {
+        stats.segments_received += 1;
+        stats.challenges += 1;
+    });
+    let far = TcpRepr { seq_number: TcpSeqNumber(9999), ..reset };
+    counts(&mut host, far, |stats| stats.frames_dropped += 1);
+    counts(&mut host, data(5001, b"no flags"), |stats| stats.frames_dropped += 1);
+    counts(&mut host, TcpRepr { dst_port: 99, ..syn(5001) }, |stats| stats.for_nobody += 1);
+    let before = host.stack.stats();
+    host.stack.device.full = true;
+    host.stack.send(connection, b"hi").unwrap();
+    host.settle();
+    let full = host.stack.stats();
+    assert!(full.device_full > before.device_full);
+    assert_eq!(Stats { device_full: before.device_full, ..full }, before, "nothing has left");
+    host.stack.device.full = false;
+    host.pass(Duration::from_millis(1));
+    let sent = Stats { segments_sent: full.segments_sent + 1, octets_sent: 2, ..full };
+    assert_eq!(host.stack.stats(), sent);
+}
