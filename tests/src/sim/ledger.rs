@@ -1,9 +1,9 @@
 //! What all ends of all connections say of themselves, compared.
 
 use core::cell::RefCell;
-use core::net::SocketAddr;
-use socklet::connection::Reason;
-use std::collections::HashMap;
+use core::net::{IpAddr, SocketAddr};
+use socklet::connection::{Deadline, Deadlines, Reason};
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// The two addresses of a connection.
@@ -11,6 +11,15 @@ use std::rc::Rc;
 pub(super) struct Pair {
     pub(super) client: SocketAddr,
     pub(super) server: SocketAddr,
+}
+
+impl Pair {
+    fn host(&self, end: End) -> IpAddr {
+        match end {
+            End::Client => self.client.ip(),
+            End::Server => self.server.ip(),
+        }
+    }
 }
 
 /// Which end of a connection.
@@ -38,7 +47,71 @@ struct Account {
     eos: bool,
     /// It closed or aborted without waiting for the peer's bytes.
     gave_up: bool,
+    /// Its stack had forgotten it when the peer still spoke of it, and has reset what the peer said.
+    forgotten: bool,
     over: Option<Reason>,
+}
+
+impl Account {
+    /// What is wrong with how it ended, given the peer's end and whether this host has always had its link.
+    fn wrong(&self, peer: Option<Self>, linked: bool) -> Option<&'static str> {
+        match self.over {
+            None => Some("never heard of the end"),
+            Some(Reason::PeerClosed | Reason::Finished) if !self.eos && !self.gave_up => {
+                Some("ended in good order without the end of the peer's stream")
+            }
+            // A reset destroys what the peer has not read: who discards what comes may have sent one after its last byte.
+            Some(Reason::PeerClosed | Reason::Finished) => {
+                let lost = |peer: Self| peer.takes_all() && peer.received != self.sent;
+                (!self.resets() && self.sent > 0 && peer.is_none_or(lost))
+                    .then_some("ended in good order, but the peer has not received all")
+            }
+            // A FIN that is repeated after the peer's TIME-WAIT meets nobody.
+            Some(Reason::Reset) => peer
+                .is_some_and(|peer| !peer.resets() && !peer.over.is_some_and(Reason::is_orderly))
+                .then_some("was reset, but the peer has not done so"),
+            Some(Reason::LinkDown) => linked.then_some("lost a link that was never given up"),
+            Some(Reason::Aborted) => (!self.gave_up).then_some("was aborted by nobody"),
+            Some(Reason::Rejected) => Some("was turned away after it was open"),
+            Some(Reason::Failed(_)) => Some("was failed by a stack that has no cause to"),
+            // A deadline is looked at where it is known. A stack may hear these two of a connection that is not open yet, and has an
+            // account because its owner is clumsy.
+            Some(Reason::TimedOut(_) | Reason::Refused | Reason::Unreachable) => None,
+        }
+    }
+
+    /// Whether it meant to receive all, and nothing but the peer can have kept it from that.
+    fn takes_all(&self) -> bool {
+        match self.over {
+            Some(Reason::Aborted | Reason::LinkDown | Reason::Rejected | Reason::TimedOut(_)) => false,
+            None
+            | Some(
+                Reason::PeerClosed
+                | Reason::Finished
+                | Reason::Reset
+                | Reason::Refused
+                | Reason::Unreachable
+                | Reason::Failed(_),
+            ) => !self.gave_up,
+        }
+    }
+
+    /// Whether it has cause to reset its peer: it ended early by itself, discards what comes, or was forgotten.
+    fn resets(&self) -> bool {
+        let early = match self.over {
+            Some(Reason::Aborted | Reason::LinkDown | Reason::Rejected | Reason::TimedOut(_)) => true,
+            None
+            | Some(
+                Reason::PeerClosed
+                | Reason::Finished
+                | Reason::Reset
+                | Reason::Refused
+                | Reason::Unreachable
+                | Reason::Failed(_),
+            ) => false,
+        };
+        early || self.gave_up || self.forgotten
+    }
 }
 
 /// How connections ended.
@@ -55,6 +128,8 @@ struct Book {
     verified: u64,
     connections: u64,
     reasons: Reasons,
+    /// Hosts whose link was given up.
+    unlinked: HashSet<IpAddr>,
 }
 
 impl Ledger {
@@ -135,6 +210,16 @@ impl Ledger {
         self.with(pair, end, |account, _| account.gave_up = true);
     }
 
+    /// A stack was told that its link is gone.
+    pub(super) fn link_lost(&self, host: IpAddr) {
+        self.0.borrow_mut().unlinked.insert(host);
+    }
+
+    /// The peer of this end spoke to it after its end, and is reset.
+    pub(super) fn forgotten(&self, pair: Pair, end: End) {
+        self.with(pair, end, |account, _| account.forgotten = true);
+    }
+
     /// How an end that has an account is over, and what the core says it moved.
     pub(super) fn closed(&self, pair: Pair, end: End, reason: Reason, traffic: socklet::connection::Traffic) {
         let moved = self.with(pair, end, |account, _| {
@@ -146,25 +231,36 @@ impl Ledger {
         }
     }
 
+    /// A deadline that has ended a connection was set. `drains` says whether the end has had a drain, which sets one.
+    pub(super) fn check_deadline(&self, end: End, reason: Reason, deadlines: &Deadlines, drains: bool) {
+        let Reason::TimedOut(deadline) = reason else { return };
+        let set = match deadline {
+            Deadline::Connect => end == End::Client,
+            Deadline::FirstByte => deadlines.first_byte.is_some(),
+            Deadline::Idle => deadlines.idle.is_some(),
+            Deadline::WriteStall => deadlines.write_stall.is_some(),
+            Deadline::Progress => deadlines.progress.is_some(),
+            Deadline::Drain => deadlines.drain.is_some() || drains,
+        };
+        if !set {
+            self.fail(format!("a {end:?} timed out by a deadline that it has not: {deadline:?}"));
+        }
+    }
+
     /// Counts an end, with or without an account.
     pub(super) fn count(&self, reason: Reason) {
         *self.0.borrow_mut().reasons.entry(reason).or_default() += 1;
     }
 
-    /// At the end of the world: every end has a reason, and one that ended in good order has seen the end of the peer's stream.
+    /// At the end of the world: every end has a reason, and the reason has a cause.
     pub(super) fn settle(&self) {
         let book = self.0.borrow();
         let mut finding = None;
         for (pair, accounts) in &book.accounts {
             for end in [End::Client, End::Server] {
                 let Some(own) = accounts[end as usize] else { continue };
-                let wrong = match own.over {
-                    None => "never heard of the end",
-                    Some(reason) if reason.is_orderly() && !own.eos && !own.gave_up => {
-                        "ended in good order without the end of the peer's stream"
-                    }
-                    Some(_) => continue,
-                };
+                let linked = !book.unlinked.contains(&pair.host(end));
+                let Some(wrong) = own.wrong(accounts[end.other() as usize], linked) else { continue };
                 finding = Some(format!("{pair:?}: {end:?} {wrong}: {accounts:?}"));
             }
         }

@@ -7,7 +7,7 @@ use super::random::Random;
 use super::talk::{Accepted, Made, Talk, Temper};
 use core::net::SocketAddr;
 use socklet::client::{self, Client, ClientState};
-use socklet::connection::Transitions;
+use socklet::connection::{Deadlines, Transitions};
 use socklet::server::{Event, Server};
 use socklet::service::Service;
 use socklet::storage::Id;
@@ -70,6 +70,9 @@ pub(super) struct TalkServer {
     pub(super) sluggish: Sluggish,
     /// When it stops listening, and how much time it gives.
     pub(super) drains: Vec<(Instant, Duration)>,
+    /// When the latest drain ends what is left.
+    pub(super) cut: Option<Instant>,
+    pub(super) deadlines: Deadlines,
     pub(super) random: Random,
     pub(super) talks: Vec<Option<(Id, Talk)>>,
 }
@@ -94,15 +97,18 @@ impl TalkServer {
                 if stack.stats().cookies_returned > 0 && self.ledger.knows(pair, End::Server) {
                     // The client has not heard of the end of the first one, and the acknowledgement that it repeats carries a cookie: to
                     // the stack, which has forgotten the first one, it completes a handshake. Cookies cannot do better.
+                    self.ledger.forgotten(pair, End::Server);
                     let _ = self.server.abort(id);
                     return;
                 }
                 let talk = Talk::new(&self.ledger, self.seed, pair, End::Server, self.temper);
                 self.talks[id.index()] = Some((id, talk));
+                self.expect_cuts(now);
             }
             Event::Readable { id } | Event::Writable { id } => self.advance(stack, id, now),
             Event::Closed { id, reason, traffic, .. } => {
                 self.ledger.count(reason);
+                self.ledger.check_deadline(End::Server, reason, &self.deadlines, self.cut.is_some());
                 if let Some((_, talk)) = self.talks[id.index()].take_if(|(owner, _)| *owner == id) {
                     talk.closed(reason, traffic);
                 }
@@ -112,7 +118,14 @@ impl TalkServer {
 
     fn drain_now(&mut self, stack: &mut SimStack, now: Instant, grace: Duration) {
         self.server.drain(stack, now, grace);
-        self.talks.iter().flatten().for_each(|(_, talk)| talk.may_be_cut());
+        self.cut = Some(now + grace);
+    }
+
+    /// From the end of a drain's grace on, and no sooner, it may end a talk before the peer has closed.
+    fn expect_cuts(&self, now: Instant) {
+        if self.cut.is_some_and(|cut| cut <= now) {
+            self.talks.iter().flatten().for_each(|(_, talk)| talk.may_be_cut());
+        }
     }
 
     /// Listens again after a drain, and drains when it is time.
@@ -131,9 +144,11 @@ impl TalkServer {
         } else if self.server.is_drained()
             && self.server.local_addr(stack).is_err()
             && !self.drains.is_empty()
-            && let Err(error) = self.server.listen(stack, self.addr)
         {
-            self.ledger.fail(format!("a drained server cannot listen again: {error}"));
+            self.cut = None;
+            if let Err(error) = self.server.listen(stack, self.addr) {
+                self.ledger.fail(format!("a drained server cannot listen again: {error}"));
+            }
         }
     }
 }
@@ -144,6 +159,7 @@ impl Service<SimStack> for TalkServer {
             return Some(until);
         }
         self.come_and_go(stack, now);
+        self.expect_cuts(now);
         let mut work = false;
         let mut events = 0;
         while let Some(event) = counted(|| self.server.poll(stack, now)) {
@@ -197,6 +213,7 @@ pub(super) struct TalkClient {
     pub(super) ledger: Ledger,
     pub(super) seed: u64,
     pub(super) temper: Temper,
+    pub(super) deadlines: Deadlines,
     pub(super) sluggish: Sluggish,
     /// Not before this time.
     pub(super) start: Instant,
@@ -245,6 +262,7 @@ impl TalkClient {
             client::Event::Readable | client::Event::Writable => self.advance(stack, now),
             client::Event::Closed { reason, traffic, .. } => {
                 self.ledger.count(reason);
+                self.ledger.check_deadline(End::Client, reason, &self.deadlines, false);
                 if let Some(talk) = self.talk.take() {
                     talk.closed(reason, traffic);
                 }

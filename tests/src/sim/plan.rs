@@ -162,6 +162,8 @@ impl Plan {
             temper: self.temper,
             sluggish: sluggish(random),
             drains: self.drains.clone(),
+            cut: None,
+            deadlines: self.config.deadlines,
             random: Random::new(self.seed, 5),
             talks: (0..slots).map(|_| None).collect(),
         };
@@ -184,6 +186,7 @@ impl Plan {
             ledger: world.ledger.clone(),
             seed: self.seed,
             temper: self.temper,
+            deadlines: self.deadlines,
             sluggish: sluggish(random),
             start: Instant::ZERO + random.time(self.world.heal.since(Instant::ZERO)),
             sessions: random.within(1..=2) as u32,

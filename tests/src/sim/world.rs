@@ -291,6 +291,7 @@ impl World {
                 self.network.borrow_mut().change(index, change);
                 host.due = Some(self.now);
                 if change == Change::GivenUp {
+                    self.ledger.link_lost(host.ip);
                     host.stack.link_lost();
                 }
             }
