@@ -16,5 +16,8 @@ fn every_seed_keeps_all_promises_and_all_transitions_are_reached() {
     let coverage = Coverage(report.total.transitions);
     println!("{report}\n{coverage}");
     assert!(report.total.verified > SEEDS * VERIFIED, "{} bytes", report.total.verified);
+    for (fault, count) in report.total.frames.faults() {
+        assert!(count > 0, "no frame was {fault}");
+    }
     assert_eq!(coverage.gaps(), [], "missed, or reached against all reason");
 }

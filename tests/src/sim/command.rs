@@ -41,7 +41,7 @@ pub struct Command {
     #[arg(long)]
     bytes: Option<u64>,
     /// Leave these kinds of fault out (loss, duplication, reordering, corruption, jitter, rate, cuts, link).
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(Limits::KINDS))]
     without: Vec<String>,
     /// Print which (state, input) pairs of the connection machine were reached; fail if one was missed that can be.
     #[arg(long)]
@@ -192,6 +192,11 @@ pub fn table() -> String {
         format!("{connections}; {orderly}, {}", reasons.values().sum::<u64>()),
     );
     row("frames; virtual time", format!("{}; {:.1} days", frames.sent, elapsed.as_secs_f64() / 86_400.0));
+    let faults = frames.faults();
+    row(
+        &format!("frames that were {}", faults.map(|(fault, _)| fault).join("; ")),
+        faults.map(|(_, count)| count.to_string()).join("; "),
+    );
     row("(state, input) pairs of the connection machine that can be reached and were", "all".into());
     text
 }

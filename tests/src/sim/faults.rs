@@ -68,6 +68,8 @@ pub struct Passage {
     pub due: Instant,
     /// Whether to [`corrupt`] it.
     pub corrupt: bool,
+    /// Whether it comes later than one that was sent after it may come.
+    pub late: bool,
 }
 
 impl Lane {
@@ -95,10 +97,10 @@ impl Lane {
         let corrupt = random.chance(self.faults.corruption);
         let due = start + self.faults.delay + random.time(self.faults.jitter);
         if random.chance(self.faults.reordering) {
-            return Passage { due: due + random.time(LATE), corrupt };
+            return Passage { due: due + random.time(LATE), corrupt, late: true };
         }
         self.latest = self.latest.max(due);
-        Passage { due: self.latest, corrupt }
+        Passage { due: self.latest, corrupt, late: false }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Hosts, each with a cable to a switch: Ethernet in memory, in virtual time.
 
-use super::faults::{Change, Direction, Lane, corrupt};
+use super::faults::{Change, Direction, Faults, Lane, Passage, corrupt};
 use super::memory::uncounted;
 use super::pcap::Tape;
 use super::random::Random;
@@ -25,6 +25,49 @@ pub struct FrameCounts {
     pub sent: u64,
     /// Received by hosts, copies included.
     pub received: u64,
+    /// Lost on a lane at random, or dropped from its queue.
+    pub lost: u64,
+    /// Doubled on a lane.
+    pub duplicated: u64,
+    /// Overtaken on a lane.
+    pub reordered: u64,
+    /// Delivered with wrong bits.
+    pub corrupted: u64,
+    /// Put on a lane that is cut, or a cable that is unplugged.
+    pub cut: u64,
+}
+
+impl FrameCounts {
+    /// Adds what has become of other frames.
+    pub const fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.received += other.received;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.corrupted += other.corrupted;
+        self.cut += other.cut;
+    }
+
+    /// What each kind of fault has done, by its name.
+    pub const fn faults(&self) -> [(&'static str, u64); 5] {
+        let Self { sent: _, received: _, lost, duplicated, reordered, corrupted, cut } = *self;
+        [
+            ("lost", lost),
+            ("duplicated", duplicated),
+            ("reordered", reordered),
+            ("corrupted", corrupted),
+            ("cut", cut),
+        ]
+    }
+
+    /// Notes what a lane has made of a frame.
+    fn note(&mut self, faults: Faults, passages: [Option<Passage>; 2]) {
+        self.cut += u64::from(faults.cut);
+        self.lost += u64::from(!faults.cut && passages == [None; 2]);
+        self.duplicated += u64::from(passages[1].is_some());
+        self.reordered += passages.iter().flatten().filter(|passage| passage.late).count() as u64;
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,7 +152,9 @@ impl Network {
             tape.record(from, Direction::Up, now, &octets);
         }
         if self.plugs[from].linked {
-            let passages = self.plugs[from].up.pass(now, octets.len(), &mut self.random);
+            let lane = &mut self.plugs[from].up;
+            let passages = lane.pass(now, octets.len(), &mut self.random);
+            self.counts.note(lane.faults, passages);
             for up in passages.into_iter().flatten() {
                 for to in (0..self.plugs.len()).filter(|to| *to != from) {
                     if octets[0] & 1 == 1 || octets[..6] == mac(to).0 {
@@ -124,8 +169,10 @@ impl Network {
     fn deliver(&mut self, to: usize, octets: &[u8], at: Instant, is_corrupt: bool) {
         let plug = &mut self.plugs[to];
         let passages = plug.down.pass(at, octets.len(), &mut self.random);
+        self.counts.note(plug.down.faults, passages);
         for down in passages.into_iter().flatten() {
             if !plug.linked || plug.inbox.len() >= INBOX {
+                self.counts.cut += u64::from(!plug.linked);
                 continue;
             }
             let mut copy = self.unused.pop().unwrap_or_default();
@@ -139,6 +186,7 @@ impl Network {
                 }
                 // Only once: two bursts can cancel each other out in the sum.
                 corrupt(&mut copy, ETHERNET_HEADER, &mut self.random);
+                self.counts.corrupted += u64::from(copy != octets);
             }
             self.order += 1;
             plug.inbox.push(Reverse(Arrival { due: down.due, order: self.order, octets: copy }));

@@ -42,8 +42,7 @@ impl Outcome {
             *self.reasons.entry(*reason).or_default() += count;
         }
         self.transitions.merge(&other.transitions);
-        self.frames.sent += other.frames.sent;
-        self.frames.received += other.frames.received;
+        self.frames.add(&other.frames);
         self.elapsed += other.elapsed;
     }
 }
@@ -241,6 +240,8 @@ impl Display for Report {
             frames.sent,
             elapsed.as_secs_f64() / 86_400.0,
         )?;
+        let faults = frames.faults().map(|(fault, count)| format!("{count} {fault}"));
+        writeln!(f, "frames: {}", faults.join(", "))?;
         let mut reasons: Vec<_> = reasons.iter().collect();
         reasons.sort_by_key(|(_, count)| core::cmp::Reverse(**count));
         for (reason, count) in reasons {
