@@ -106,19 +106,26 @@ impl Monotonic {
     /// The inner time at the outer time `now`.
     pub fn advance(&mut self, now: Instant) -> Instant {
         // Whoever says that it is the end of time takes that back: leave room to go on.
-        let now = now.0.min(u64::MAX >> 3);
-        let inner = Instant(now.saturating_add(self.lost));
-        if inner < self.last {
-            self.lost = self.lost.saturating_add(self.last.0 - inner.0);
+        let now = if now.0 >> 61 == 0 { now.0 } else { u64::MAX >> 3 };
+        let inner = now.wrapping_add(self.lost);
+        if inner < self.last.0 {
+            self.lose(self.last.0 - inner);
         } else {
-            self.last = inner;
+            self.last = Instant(inner);
         }
         self.last
     }
 
+    /// The outer clock has gone back. Not for ever: what it can lose in all is bounded, so that the sum above is.
+    #[cold]
+    fn lose(&mut self, step: u64) {
+        self.lost = self.lost.saturating_add(step).min(u64::MAX >> 1);
+    }
+
     /// The outer time at the inner time `inner`.
     pub fn external(&self, inner: Instant) -> Instant {
-        Instant(inner.0.saturating_sub(self.lost))
+        // Almost always.
+        if self.lost == 0 { inner } else { Instant(inner.0.saturating_sub(self.lost)) }
     }
 }
 

@@ -54,6 +54,7 @@ impl Context {
     pub(crate) const NEW: Self = Self { now: UNKNOWN_TIME, clock: Monotonic::NEW, seen: Transitions::NONE };
 
     /// A round begins, or goes on.
+    #[inline]
     pub(crate) fn begin(&mut self, now: Instant) {
         self.now = self.clock.advance(now);
     }
