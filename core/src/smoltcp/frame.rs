@@ -17,7 +17,7 @@ pub(super) const ACK: u8 = 0x10;
 pub(super) enum Frame {
     /// A whole TCP segment.
     Segment(Segment),
-    /// A piece of an IPv4 packet that carries TCP; smoltcp would take it for a whole one.
+    /// A piece of an IPv4 packet that carries TCP: not whole, so it is for no connection.
     Fragment,
     /// ARP, ICMP, anything else, and what is too short to say.
     Other,
