@@ -146,9 +146,7 @@ fn stack() -> Stack {
 }
 
 /// Only what the peer or the network does is to end a connection.
-fn deadlines() -> Deadlines {
-    Deadlines::NONE.with_drain(Some(Duration::from_secs(60)))
-}
+const DEADLINES: Deadlines = Deadlines::NONE;
 
 /// Runs a service for ever.
 fn drive(mut stack: Stack, mut service: impl Service<Stack>) {
@@ -165,7 +163,7 @@ fn drive(mut stack: Stack, mut service: impl Service<Stack>) {
 
 fn socklet_server() {
     let mut stack = stack();
-    let config = ServerConfig::default().with_deadlines(deadlines());
+    let config = ServerConfig::default().with_deadlines(DEADLINES);
     let mut server = Server::new((0..8).map(|_| ServerSlot::<Stack>::EMPTY).collect::<Vec<_>>(), config);
     server.listen(&mut stack, (Ipv4Addr::UNSPECIFIED, PORT).into()).expect("listen");
     println!("ready");
@@ -221,7 +219,7 @@ impl Protocol<Stack> for Exchanges {
 
 fn socklet_client(to: SocketAddr, bytes: u64, seed: u64) {
     let connect = ConnectOptions::default().with_timeout(Some(Duration::from_secs(80)));
-    let config = ClientConfig::default().with_connect(connect).with_deadlines(deadlines()).with_retry(None);
+    let config = ClientConfig::default().with_connect(connect).with_deadlines(DEADLINES).with_retry(None);
     let client = Client::new(to, config, seed);
     drive(stack(), OneExchange { client, exchange: Exchange::as_client(bytes, seed), ended: false });
 }

@@ -36,6 +36,17 @@ pub(crate) struct Pair {
     pub(crate) client: Party,
 }
 
+impl Pair {
+    /// Waits until both have said such a line. A failure tells what either said.
+    #[track_caller]
+    pub(crate) fn both(&mut self, start: &str, limit: Duration) {
+        let wait = |party: &mut Party| party.wait_for(start, limit);
+        if let Err(why) = wait(&mut self.client).and_then(|_| wait(&mut self.server)) {
+            panic!("{why}; {}; {}", self.client.last_words(), self.server.last_words());
+        }
+    }
+}
+
 impl Wire {
     /// A good cable.
     pub(crate) fn new(what: &str, seed: u64) -> Self {
@@ -147,27 +158,34 @@ impl Party {
     /// Waits until it says a line that starts so. An end that is not waited for is a failure.
     #[track_caller]
     pub(crate) fn expect(&mut self, start: &str, limit: Duration) -> String {
+        self.wait_for(start, limit).unwrap_or_else(|why| panic!("{why}; {}", self.last_words()))
+    }
+
+    /// The line; or why none came.
+    fn wait_for(&mut self, start: &str, limit: Duration) -> Result<String, String> {
         let until = Instant::now() + limit;
+        let never = |why: &str| Err(format!("{} never said \"{start}\": {why}", self.name));
         loop {
             match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(line) if line.starts_with(start) => return line,
+                Ok(line) if line.starts_with(start) => return Ok(line),
                 Ok(line) => {
                     let is_end = line.starts_with("end");
                     self.said.push(line);
                     if is_end {
-                        self.never(start, "its connection ended");
+                        return never("its connection ended");
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.never(start, &format!("not within {limit:?}")),
-                Err(RecvTimeoutError::Disconnected) => self.never(start, "it is dead"),
+                Err(RecvTimeoutError::Timeout) => return never(&format!("not within {limit:?}")),
+                Err(RecvTimeoutError::Disconnected) => return never("it is dead"),
             }
         }
     }
 
-    #[track_caller]
-    fn never(&self, start: &str, why: &str) -> ! {
+    /// What it said last, with what it has said since.
+    fn last_words(&mut self) -> String {
+        self.said.extend(self.lines.try_iter());
         let said = &self.said[self.said.len().saturating_sub(5)..];
-        panic!("{}: never said \"{start}\": {why}; its last words: {said:?}", self.name);
+        format!("the last words of {}: {said:?}", self.name)
     }
 
     /// How many bytes it has received, as far as it has said so.
