@@ -3,13 +3,13 @@
 use super::engine::Engine;
 use super::flow::Flow;
 use super::frame::{ACK, FIN, RST, SYN, Segment};
-use super::isn::{self, Proof};
+use super::isn::Proof;
 use super::slot::{COOKIE, End, Life, Limit, Slot};
 use crate::log::debug;
 use crate::stack::Backpressure;
 use crate::time::Duration;
 use ::smoltcp::socket::tcp::{self, State};
-use ::smoltcp::wire::{IpAddress, IpListenEndpoint};
+use ::smoltcp::wire::IpListenEndpoint;
 
 /// How long a cookie may come back (see [`isn`]), rounded up.
 const COOKIE_LIFE: Duration = Duration::from_secs(135);
@@ -252,11 +252,6 @@ impl Engine<'_> {
         // It began `half_open` before its deadline.
         slot.marks & COOKIE != 0
             || deadline + self.config.half_open_reclaim <= self.now + self.config.half_open
-    }
-
-    /// The interface that processes the one segment which opens a connection of `local`, so that the connection gets this sequence number.
-    pub(super) fn opening(&self, local: IpAddress, isn: u32) -> ::smoltcp::iface::Interface {
-        isn::opening(&self.caps, self.config.hardware_addr, local, isn)
     }
 
     /// The sequence number for a connection opened from here.

@@ -4,6 +4,7 @@ use super::SmoltcpStack;
 use super::address;
 use super::engine::Engine;
 use super::flow::{Address, Flow};
+use super::isn;
 use super::listener::ListenerState;
 use super::slot::{End, Life, Limit, Slot, Work};
 use crate::log::debug;
@@ -205,10 +206,13 @@ impl<D: Device> TcpStack for SmoltcpStack<'_, D> {
         let to = (address(remote.ip()).ok_or(ErrorKind::Unsupported)?, remote.port());
         let from = (address(flow.local.ip()).ok_or(ErrorKind::Unsupported)?, flow.local_port);
         let isn = engine.initial_number(&flow);
-        let mut opening = engine.opening(from.0, isn);
         let slot = engine.slots.get_mut(usize::from(index)).ok_or(ErrorKind::NoSlot)?;
         let socket = slot.socket_mut().ok_or(ErrorKind::NoSlot)?;
-        socket.connect(opening.context(), to, from).map_err(|_| ErrorKind::InvalidState)?;
+        let hardware = engine.config.hardware_addr;
+        isn::with_opening(&engine.caps, hardware, from.0, isn, |iface| {
+            socket.connect(iface.context(), to, from)
+        })
+        .map_err(|_| ErrorKind::InvalidState)?;
         debug!("connecting to {} from port {}", remote, flow.local_port);
         engine.occupy(index, flow, Life::Owned { listener: None });
         engine.set_limit(index, options.timeout.map_or(Limit::NEVER, Limit::after));

@@ -5,7 +5,7 @@ use super::config::Config;
 use super::craft::{self, Says, craft};
 use super::flow::{Address, FlowTable};
 use super::frame::{self, Frame, Segment};
-use super::isn::SequenceNumbers;
+use super::isn::{self, SequenceNumbers};
 use super::listener::ListenerSlot;
 use super::ports::Ports;
 use super::slot::{ASKED, LifeList, Slot, Snapshot, Work, WorkList};
@@ -294,7 +294,6 @@ impl<'a> Engine<'a> {
     /// Processes the segment that opens a connection, so that it gets the initial sequence number `isn`.
     fn open<D: Device>(&mut self, index: u16, isn: u32, segment: &Segment, syn: &[u8]) {
         let Some(local) = super::address(segment.flow.local.ip()) else { return };
-        let mut iface = self.opening(local, isn);
         let Some(slot) = self.slots.get_mut(usize::from(index)) else { return };
         let Some(before) = slot.socket().map(Snapshot::of) else { return };
         let expected = segment.seq.wrapping_add(1);
@@ -302,7 +301,9 @@ impl<'a> Engine<'a> {
         if let Some(set) = slot.set.as_mut() {
             let nowhere = Exit::<D::TxToken<'_>, false> { token: None, watch: None };
             let mut one = OneFrame::new(syn, PacketMeta::default(), nowhere);
-            iface.poll_ingress_single(stamp(self.now), &mut one, set);
+            isn::with_opening(&self.caps, self.config.hardware_addr, local, isn, |iface| {
+                iface.poll_ingress_single(stamp(self.now), &mut one, set);
+            });
         }
         let Some(after) = slot.socket().map(Snapshot::of) else { return };
         self.set_work(index, Work::Dirty);
@@ -311,7 +312,7 @@ impl<'a> Engine<'a> {
 
     /// Opens with what a cookie can remember.
     fn open_by_cookie<D: Device>(&mut self, index: u16, isn: u32, segment: &Segment, frame: &[u8]) {
-        let mss = Some(super::isn::rounded_mss(segment.mss));
+        let mss = Some(isn::rounded_mss(segment.mss));
         let says = Says { flags: frame::SYN, seq: segment.seq, ack: 0, mss };
         let Some((syn, length)) = craft(frame, self.link, segment, &says) else { return self.release(index) };
         self.open::<D>(index, isn, segment, syn.get(..length).unwrap_or(&[]));

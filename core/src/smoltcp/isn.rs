@@ -86,13 +86,14 @@ fn clock(now: Instant) -> u32 {
     (now.as_micros() >> 2) as u32
 }
 
-/// An interface with the address `local` whose next random number is `isn`.
-pub(super) fn opening(
+/// Lends an interface with the address `local` whose next random number is `isn`. Lends, as it is large and would be copied.
+pub(super) fn with_opening<R>(
     caps: &DeviceCapabilities,
     hardware_addr: HardwareAddress,
     local: IpAddress,
     isn: u32,
-) -> Interface {
+    open: impl FnOnce(&mut Interface) -> R,
+) -> R {
     let mut config = Config::new(hardware_addr);
     config.random_seed = seed_before(isn);
     let mut iface = interface(caps, config);
@@ -100,7 +101,7 @@ pub(super) fn opening(
         // Only asked whether it has the address, not for routes. The list was empty: there is room.
         let _ = addrs.push(IpCidr::new(local, 0));
     });
-    iface
+    open(&mut iface)
 }
 
 // smoltcp's generator: state = state * M + A, output = (state >> (29 - (state >> 61))) as u32.
