@@ -65,104 +65,108 @@ impl Deadlines {
         if self.earliest()? > now {
             return None;
         }
-        let slot = slot_at(slots, 0);
-        self.clear(slots, slot);
+        let (slot, _) = running(&mut Of(slots), 0);
+        self.set(slots, slot, None);
         Some(slot)
     }
 
     /// Starts, moves or (with `None`) stops the timer of `slot`.
     pub fn set<T: Timed>(&mut self, slots: &mut [T], slot: u16, at: Option<Instant>) {
-        let Some(at) = at else { return self.clear(slots, slot) };
-        let Some(timer) = slots.get_mut(usize::from(slot)).map(T::timer_mut) else { return };
+        self.change(&mut Of(slots), slot, at);
+    }
+
+    /// Not generic, and on Arm not inlined: in an image once, whatever has timers.
+    #[cfg_attr(target_arch = "arm", inline(never))]
+    fn change(&mut self, timers: &mut dyn Timers, slot: u16, at: Option<Instant>) {
+        let Some(timer) = timers.timer(slot) else { return };
         let position = timer.position;
-        timer.at = at;
-        let position = if position == NONE {
-            let last = self.len;
-            self.len += 1;
-            place(slots, slot, last);
-            last
-        } else {
-            position
-        };
-        self.settle(slots, position);
-    }
-
-    fn clear<T: Timed>(&mut self, slots: &mut [T], slot: u16) {
-        let Some(timer) = slots.get_mut(usize::from(slot)).map(T::timer_mut) else { return };
-        let hole = core::mem::replace(&mut timer.position, NONE);
-        if hole == NONE {
-            return;
-        }
-        self.len -= 1;
-        if hole != self.len {
-            let moved = slot_at(slots, self.len);
-            place(slots, moved, hole);
-            self.settle(slots, hole);
+        match (at, position) {
+            (None, NONE) => {}
+            (None, hole) => {
+                timer.position = NONE;
+                self.len -= 1;
+                if hole != self.len {
+                    let (last, at) = running(timers, self.len);
+                    let hole = self.hole_for(timers, at, hole);
+                    self.place(timers, last, at, hole);
+                }
+            }
+            (Some(at), _) => {
+                timer.at = at;
+                let mut hole = position;
+                if hole == NONE {
+                    hole = self.len;
+                    self.len += 1;
+                }
+                let hole = self.hole_for(timers, at, hole);
+                self.place(timers, slot, at, hole);
+            }
         }
     }
 
-    /// Moves the slot at `position` to where it belongs.
-    fn settle<T: Timed>(&mut self, slots: &mut [T], position: u16) {
-        let position = sift_up(slots, position);
-        sift_down(slots, position, self.len);
-        self.first = due_at(slots, 0);
-    }
-}
-
-#[cfg_attr(target_arch = "arm", inline(never))]
-fn slot_at<T: Timed>(slots: &[T], position: u16) -> u16 {
-    slots.get(usize::from(position)).map_or(NONE, |slot| slot.timer().slot_here)
-}
-
-#[cfg_attr(target_arch = "arm", inline(never))]
-fn due_at<T: Timed>(slots: &[T], position: u16) -> Instant {
-    let slot = slot_at(slots, position);
-    slots.get(usize::from(slot)).map_or(Instant::FAR_FUTURE, |slot| slot.timer().at)
-}
-
-#[cfg_attr(target_arch = "arm", inline(never))]
-fn place<T: Timed>(slots: &mut [T], slot: u16, position: u16) {
-    if let Some(at) = slots.get_mut(usize::from(position)) {
-        at.timer_mut().slot_here = slot;
-    }
-    if let Some(moved) = slots.get_mut(usize::from(slot)) {
-        moved.timer_mut().position = position;
-    }
-}
-
-fn swap<T: Timed>(slots: &mut [T], a: u16, b: u16) {
-    let (at_a, at_b) = (slot_at(slots, a), slot_at(slots, b));
-    place(slots, at_a, b);
-    place(slots, at_b, a);
-}
-
-fn sift_up<T: Timed>(slots: &mut [T], mut position: u16) -> u16 {
-    while position > 0 {
-        let parent = (position - 1) / 2;
-        if due_at(slots, parent) <= due_at(slots, position) {
-            break;
+    /// Moves the `hole` to where what is due `at` belongs.
+    fn hole_for(&mut self, timers: &mut dyn Timers, at: Instant, mut hole: u16) -> u16 {
+        while hole > 0 {
+            let above = (hole - 1) / 2;
+            let (parent, due) = running(timers, above);
+            if due <= at {
+                break;
+            }
+            self.place(timers, parent, due, hole);
+            hole = above;
         }
-        swap(slots, parent, position);
-        position = parent;
+        loop {
+            let left = u32::from(hole) * 2 + 1;
+            if left >= u32::from(self.len) {
+                return hole;
+            }
+            let mut below = left as u16;
+            let (mut child, mut due) = running(timers, below);
+            if below + 1 < self.len {
+                let (right, right_due) = running(timers, below + 1);
+                if right_due < due {
+                    (below, child, due) = (below + 1, right, right_due);
+                }
+            }
+            if at <= due {
+                return hole;
+            }
+            self.place(timers, child, due, hole);
+            hole = below;
+        }
     }
-    position
+
+    fn place(&mut self, timers: &mut dyn Timers, slot: u16, at: Instant, position: u16) {
+        if position == 0 {
+            self.first = at;
+        }
+        if let Some(timer) = timers.timer(position) {
+            timer.slot_here = slot;
+        }
+        if let Some(timer) = timers.timer(slot) {
+            timer.position = position;
+        }
+    }
 }
 
-fn sift_down<T: Timed>(slots: &mut [T], mut position: u16, len: u16) {
-    loop {
-        let left = usize::from(position) * 2 + 1;
-        if left >= usize::from(len) {
-            return;
-        }
-        let left = left as u16;
-        let right = left + 1;
-        let child = if right < len && due_at(slots, right) < due_at(slots, left) { right } else { left };
-        if due_at(slots, position) <= due_at(slots, child) {
-            return;
-        }
-        swap(slots, position, child);
-        position = child;
+/// The timers of a slice.
+trait Timers {
+    fn timer(&mut self, index: u16) -> Option<&mut Timer>;
+}
+
+struct Of<'a, T>(&'a mut [T]);
+
+impl<T: Timed> Timers for Of<'_, T> {
+    fn timer(&mut self, index: u16) -> Option<&mut Timer> {
+        self.0.get_mut(usize::from(index)).map(T::timer_mut)
     }
+}
+
+/// The slot at `position` of the heap, and when it is due.
+fn running(timers: &mut dyn Timers, position: u16) -> (u16, Instant) {
+    let slot = timers.timer(position).map_or(NONE, |timer| timer.slot_here);
+    let due = timers.timer(slot).map_or(Instant::FAR_FUTURE, |timer| timer.at);
+    (slot, due)
 }
 
 #[cfg(test)]
