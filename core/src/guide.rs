@@ -46,7 +46,22 @@
 //! }
 //! ```
 //!
-//! Addresses are static; there is no DHCP client yet.
+//! The address is static here. With the feature `dhcp` a [`Dhcp`](crate::smoltcp) takes it from a DHCP server: a line after `stack.poll`.
+//!
+//! # DHCP, DNS, UDP
+//!
+//! Sockets of other protocols, as smoltcp has them, go beside the connections and share the NIC with them:
+//! [`with_sockets`](crate::smoltcp::SmoltcpStack::with_sockets). `stack.poll` serves them too, and its deadline is also theirs. Turn them on with
+//! smoltcp's own features.
+//!
+//! ```ignore
+//! let mut sockets = SocketSet::new(&mut storage[..]);            // a static, with room for what is added
+//! let clock = sockets.add(udp::Socket::new(receive, send));      // NTP, say
+//! let mut stack = SmoltcpStack::new(nic, config, memory)?.with_sockets(sockets);
+//! // in the main loop, before `stack.poll`, which sends:
+//! let (sockets, _) = stack.sockets();
+//! if let Ok((answer, from)) = sockets.get_mut::<udp::Socket>(clock).recv() { /* ... */ }
+//! ```
 //!
 //! # Memory
 //!

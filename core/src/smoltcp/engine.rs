@@ -20,15 +20,15 @@ use ::smoltcp::wire::IpCidr;
 use core::net::IpAddr;
 
 /// Segments that one connection sends in one poll at most; then the others have their turn.
-const BURST: usize = 64;
+pub(super) const BURST: usize = 64;
 
 /// How long to leave a device alone that had no room for a frame.
-const DEVICE_PAUSE: Duration = Duration::from_millis(1);
+pub(super) const DEVICE_PAUSE: Duration = Duration::from_millis(1);
 
 pub(super) struct Engine<'a> {
     pub(super) iface: Interface,
-    /// No sockets: what belongs to no connection is processed against this.
-    pub(super) control: SocketSet<'a>,
+    /// Sockets of other protocols; what belongs to no connection is processed against them.
+    pub(super) others: SocketSet<'a>,
     pub(super) slots: ManagedSlice<'a, Slot<'a>>,
     pub(super) listeners: ManagedSlice<'a, ListenerSlot>,
     pub(super) flows: FlowTable,
@@ -45,8 +45,8 @@ pub(super) struct Engine<'a> {
     pub(super) link: usize,
     /// Whether smoltcp computes TCP checksums, rather than the device.
     pub(super) checksummed: bool,
-    /// The interface itself has something to send (multicast reports).
-    pub(super) control_due: bool,
+    /// When they, or the interface itself, may have something to send.
+    pub(super) others_at: Instant,
     /// Something changed in this poll that its owner should look at.
     pub(super) woke: bool,
     /// The device has more frames, for all that is known.
@@ -92,11 +92,11 @@ pub(super) struct Latest {
 const LATEST: Instant = Instant::from_micros(1 << 62);
 
 /// smoltcp's time, of one that is not after [`LATEST`].
-fn stamp(now: Instant) -> ::smoltcp::time::Instant {
+pub(super) fn stamp(now: Instant) -> ::smoltcp::time::Instant {
     ::smoltcp::time::Instant::from_micros(now.as_micros() as i64)
 }
 
-fn instant(stamp: ::smoltcp::time::Instant) -> Instant {
+pub(super) fn instant(stamp: ::smoltcp::time::Instant) -> Instant {
     Instant::from_micros(stamp.total_micros().max(0) as u64)
 }
 
@@ -117,10 +117,12 @@ impl<'a> Engine<'a> {
         if self.woke || self.busy {
             return Some(now);
         }
+        let due =
+            earliest(self.deadlines.earliest(), Some(self.others_at).filter(|at| *at != Instant::FAR_FUTURE));
         match (self.dirty.is_empty(), self.device_full) {
-            (true, _) => self.deadlines.earliest(),
+            (true, _) => due,
             (false, false) => Some(now),
-            (false, true) => earliest(Some(now + DEVICE_PAUSE), self.deadlines.earliest()),
+            (false, true) => earliest(Some(now + DEVICE_PAUSE), due),
         }
     }
 
@@ -207,14 +209,14 @@ impl<'a> Engine<'a> {
                     }
                     Arrival::ForNobody => {
                         self.stats.for_nobody = self.stats.for_nobody.wrapping_add(1);
-                        self.process_control(frame, meta, answer);
+                        self.process_other(frame, meta, answer);
                     }
                     Arrival::Dropped => {}
                 }
             }
             Frame::Other => {
-                self.process_control(frame, meta, answer);
-                self.control_due = true;
+                self.process_other(frame, meta, answer);
+                self.others_at = Instant::ZERO;
                 while let Some(index) = self.awaiting_neighbor.first() {
                     self.set_work(index, Work::Dirty);
                 }
@@ -356,17 +358,11 @@ impl<'a> Engine<'a> {
         craft::is_genuine(frame, self.link, segment, self.config.hardware_addr, &self.caps.checksum)
     }
 
-    fn process_control(&mut self, frame: &[u8], meta: PacketMeta, answer: impl TxToken) {
-        let mut one = OneFrame::new(frame, meta, Exit::<_, false> { token: Some(answer), watch: None });
-        self.iface.poll_ingress_single(stamp(self.now), &mut one, &mut self.control);
-    }
-
     // ---- the way out ------------------------------------------------------------------------------------
 
     fn egress<D: Device>(&mut self, device: &mut D) {
-        if core::mem::take(&mut self.control_due) {
-            let mut device = Egress::<D, false> { device: Some(&mut *device), watch: None };
-            self.iface.poll_egress(stamp(self.now), &mut device, &mut self.control);
+        if self.others_at <= self.now {
+            self.send_others(device);
         }
         // Those that become dirty again meanwhile wait for the next poll: bounded work.
         for _ in 0..self.dirty.len() {

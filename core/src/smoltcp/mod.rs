@@ -46,6 +46,8 @@ mod arrival;
 mod calls;
 mod config;
 mod craft;
+#[cfg(feature = "dhcp")]
+mod dhcp;
 mod engine;
 mod flow;
 mod frame;
@@ -54,6 +56,7 @@ mod isn;
 mod life;
 mod listener;
 mod memory;
+mod others;
 mod ports;
 mod slot;
 mod stats;
@@ -63,6 +66,8 @@ mod token;
 
 pub use calls::{ConnectionHandle, ListenerHandle};
 pub use config::Config;
+#[cfg(feature = "dhcp")]
+pub use dhcp::{Dhcp, Lease};
 pub use listener::ListenerSlot;
 pub use memory::{Memory, Storage};
 pub use slot::Slot;
@@ -85,8 +90,9 @@ use slot::{End, Life, Limit};
 
 /// A [`TcpStack`](crate::stack::TcpStack) on smoltcp over any [`Device`].
 ///
-/// Addresses and routes are static: [`add_address`](Self::add_address), [`add_route`](Self::add_route). How many there is room for is
-/// smoltcp's own configuration (2 addresses and 2 routes unless its build says more).
+/// Addresses and routes are set with [`add_address`](Self::add_address) and [`add_route`](Self::add_route). How many there is room for is
+/// smoltcp's own configuration (2 addresses and 2 routes unless its build says more). Other protocols' sockets, DHCP's say, go
+/// [beside the connections](Self::with_sockets).
 pub struct SmoltcpStack<'a, D> {
     device: D,
     engine: Engine<'a>,
@@ -124,7 +130,7 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
         }
         let engine = Engine {
             iface,
-            control: SocketSet::new(&mut [][..]),
+            others: SocketSet::new(&mut [][..]),
             slots,
             listeners,
             flows: FlowTable::new(random.key()),
@@ -139,7 +145,7 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
             now: Instant::ZERO,
             link,
             checksummed: caps.checksum.tcp.tx(),
-            control_due: true,
+            others_at: Instant::ZERO,
             woke: false,
             busy: false,
             device_full: false,
@@ -168,7 +174,7 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
                 added = addrs.push(cidr).map_err(|_| ErrorKind::NoSlot);
             }
         });
-        self.engine.control_due = true;
+        self.engine.others_at = Instant::ZERO;
         added
     }
 
@@ -196,6 +202,12 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
             added = routes.push(route).map_err(|_| ErrorKind::NoSlot);
         });
         added
+    }
+
+    /// Takes the route to the network `ip`/`prefix` away, if there is one.
+    pub fn remove_route(&mut self, ip: IpAddr, prefix: u8) {
+        let Ok(cidr) = network(ip, prefix) else { return };
+        self.engine.iface.routes_mut().update(|routes| routes.retain(|route| route.cidr != cidr));
     }
 
     /// Makes `gateway` the default route of its family.

@@ -47,12 +47,17 @@ impl fmt::Display for Board {
 pub(crate) enum Network {
     /// QEMU's user networking: TCP is carried over, and the board sees one neighbour.
     User,
+    /// The same, reached at the address that its DHCP server gives.
+    Dhcp,
     /// The interface tap0 of this namespace: frames.
     Tap,
 }
 
 /// The board's address on either network.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+
+/// The address that is given by DHCP.
+pub(crate) const LEASED: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 77);
 
 /// The board's ports that the host may reach.
 const PORTS: [u16; 2] = [7, 8080];
@@ -75,12 +80,15 @@ impl Machine {
         arguments: &[&str],
     ) -> Self {
         let forwarded = PORTS.map(|_| free_port());
+        let user = |address: Ipv4Addr| {
+            let backend = format!("user,id=net,dhcpstart={LEASED}");
+            PORTS.iter().zip(forwarded).fold(backend, |text, (guest, host)| {
+                format!("{text},hostfwd=tcp:127.0.0.1:{host}-{address}:{guest}")
+            })
+        };
         let backend = match network {
-            Network::User => {
-                PORTS.iter().zip(forwarded).fold("user,id=net".to_string(), |text, (guest, host)| {
-                    format!("{text},hostfwd=tcp:127.0.0.1:{host}-:{guest}")
-                })
-            }
+            Network::User => user(ADDRESS),
+            Network::Dhcp => user(LEASED),
             Network::Tap => "tap,id=net,ifname=tap0,script=no,downscript=no".to_string(),
         };
         let semihosting =
@@ -104,7 +112,7 @@ impl Machine {
     pub(crate) fn address(&self, port: u16) -> SocketAddr {
         match self.network {
             Network::Tap => (ADDRESS, port).into(),
-            Network::User => {
+            Network::User | Network::Dhcp => {
                 let index = PORTS.iter().position(|known| *known == port).expect("a port that is forwarded");
                 (Ipv4Addr::LOCALHOST, self.forwarded[index]).into()
             }

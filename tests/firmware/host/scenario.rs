@@ -1,7 +1,7 @@
 //! What is tried on each board. A scenario panics when it fails, and returns the figures to print.
 
 use crate::flood::Flood;
-use crate::machine::{Board, Machine, Network};
+use crate::machine::{Board, LEASED, Machine, Network};
 use crate::transcript::{self, Application, EXPECTED};
 use socket2::{Domain, SockRef, Socket, Type};
 use socklet_tests::Pattern;
@@ -27,6 +27,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: |board, images| echo(board, Network::User, images, "echo"),
     },
     Scenario { name: "echo echoes over tap", run: |board, images| echo(board, Network::Tap, images, "echo") },
+    Scenario { name: "app takes its address from a DHCP server", run: leased },
     Scenario { name: "app says what it says on the host", run: converse },
     Scenario { name: "app serves four clients, then a fifth", run: five_clients },
     Scenario { name: "app survives a reset in every state", run: resets },
@@ -84,6 +85,14 @@ fn swap(mut stream: &TcpStream, length: usize, seed: u64) {
         pattern.check(&buffer[..count]);
     }
     sender.join().expect("the sender is done");
+}
+
+/// Bytes come back from the address that the DHCP server gave.
+fn leased(board: Board, images: &Path) -> String {
+    let machine = Machine::boot(board, Network::Dhcp, images, "app", &["dhcp=1"]);
+    let address = machine.expect(&format!("address: {LEASED}/24 by way of Some(10.0.2.2)"), PATIENCE);
+    exchange(&connect(machine.address(7)), 50_000, 8);
+    address
 }
 
 /// A board that waits for clients sleeps.

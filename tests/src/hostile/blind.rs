@@ -114,9 +114,10 @@ impl Bare {
     }
 
     fn socket(&mut self) -> &mut tcp::Socket<'static> {
-        let (_, socket) = self.sockets.iter_mut().next().expect("one socket");
-        let smoltcp::socket::Socket::Tcp(socket) = socket;
-        socket
+        match self.sockets.iter_mut().next() {
+            Some((_, smoltcp::socket::Socket::Tcp(socket))) => socket,
+            _ => unreachable!("one socket, of TCP"),
+        }
     }
 
     fn open(&mut self) {

@@ -5,6 +5,8 @@ mod ending;
 mod hostile;
 mod listening;
 mod moving;
+#[cfg(feature = "dhcp")]
+mod others;
 mod wire;
 
 use super::*;

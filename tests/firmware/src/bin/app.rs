@@ -1,12 +1,14 @@
-//! The application on a board. The argument `rate=N` lets N microseconds pass in each real one.
+//! The application on a board. The argument `rate=N` lets N microseconds pass in each real one; with `dhcp=1` a DHCP server gives the address.
 
 #![no_std]
 #![no_main]
 
 use core::net::{IpAddr, Ipv4Addr};
+use smoltcp::iface::{SocketSet, SocketStorage};
+use smoltcp::socket::dhcpv4;
 use smoltcp::wire::EthernetAddress;
 use socklet::service::Service as _;
-use socklet::smoltcp::{Config, SmoltcpStack, Storage};
+use socklet::smoltcp::{Config, Dhcp, SmoltcpStack, Storage};
 use socklet::stack::TcpStack as _;
 use socklet::time::{Duration, Instant, earliest};
 use socklet_firmware::app::{App, CONNECTIONS, HOST_PORT, Slots};
@@ -23,6 +25,7 @@ type Stack = SmoltcpStack<'static, Ethernet>;
 static STORAGE: ConstStaticCell<Storage<'static, CONNECTIONS, 2048, 2048, 2>> =
     ConstStaticCell::new(Storage::NEW);
 static SLOTS: ConstStaticCell<Slots<Stack>> = ConstStaticCell::new(Slots::NEW);
+static OTHERS: ConstStaticCell<[SocketStorage<'static>; 1]> = ConstStaticCell::new([SocketStorage::EMPTY]);
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 2, 15));
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2));
@@ -33,7 +36,14 @@ fn run(mut board: ThisBoard) -> ! {
     let mut clock = Clock::new(board, number("rate", 1));
     let config = Config::new(EthernetAddress(address).into(), seed);
     let Ok(mut stack) = SmoltcpStack::new(device, config, STORAGE.take()) else { exit(1) };
-    let (Ok(()), Ok(())) = (stack.add_address(ADDRESS, 24), stack.set_gateway(HOST)) else { exit(2) };
+    let mut dhcp = Dhcp::NEW;
+    if number("dhcp", 0) == 1 {
+        let mut others = SocketSet::new(&mut OTHERS.take()[..]);
+        others.add(dhcpv4::Socket::new());
+        stack = stack.with_sockets(others);
+    } else {
+        let (Ok(()), Ok(())) = (stack.add_address(ADDRESS, 24), stack.set_gateway(HOST)) else { exit(2) };
+    }
     let host = (HOST, HOST_PORT).into();
     let app = App::start(&mut stack, SLOTS.take(), 0, host, seed, |line| println!("{line}"));
     let Ok(mut app) = app else { exit(3) };
@@ -44,6 +54,11 @@ fn run(mut board: ThisBoard) -> ! {
         let now = Instant::from_micros(clock.now());
         let service = app.poll(&mut stack, now);
         let network = stack.poll(now);
+        if dhcp.poll(&mut stack)
+            && let Some(lease) = dhcp.lease()
+        {
+            println!("address: {}/{} by way of {:?}", lease.address, lease.prefix, lease.gateway);
+        }
         let due = status.tell(now, &stack, app.open());
         clock.sleep_until(earliest(earliest(service, network), Some(due)).map(Instant::as_micros));
     }
