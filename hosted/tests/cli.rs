@@ -198,6 +198,7 @@ fn workers_share_the_clients_and_say_what_they_counted() {
     };
     assert_eq!(last(0) + last(1), 32);
     assert!(printed.contains("octets: ") && printed.contains("served 32 clients"), "{printed}");
+    assert!(printed.contains("queues: 0 half open, 0 to be accepted"), "{printed}");
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub use dhcp::{Dhcp, Lease};
 pub use listener::ListenerSlot;
 pub use memory::{Memory, Storage};
 pub use slot::Slot;
-pub use stats::{ConnectionStats, Stats};
+pub use stats::{ConnectionStats, QueueLengths, Stats};
 
 use crate::stack::ErrorKind;
 use crate::storage::{Deadlines, List, MAX_SLOTS};
@@ -249,6 +249,17 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
     /// What the stack has counted.
     pub fn stats(&self) -> Stats {
         self.engine.stats
+    }
+
+    /// How many connections wait: counted when asked, so it costs a packet nothing.
+    pub fn queue_lengths(&self) -> QueueLengths {
+        let listeners = self.engine.listeners.iter();
+        QueueLengths {
+            half_open: listeners.clone().map(|listener| listener.half_open.len()).sum(),
+            to_accept: listeners.map(|listener| listener.queue.len()).sum(),
+            awaiting_neighbor: self.engine.awaiting_neighbor.len(),
+            time_wait: self.engine.time_wait.len(),
+        }
     }
 
     /// Where a connection stands.

@@ -53,6 +53,21 @@ impl Stats {
     }
 }
 
+/// How many connections wait for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct QueueLengths {
+    /// For the end of their handshake: of all listeners together.
+    pub half_open: usize,
+    /// For `accept`: of all listeners together.
+    pub to_accept: usize,
+    /// For a neighbour to tell its hardware address, with something to send to it or beyond it.
+    pub awaiting_neighbor: usize,
+    /// For the end of TIME-WAIT, without an owner: a newcomer that finds no free slot takes the oldest one's.
+    pub time_wait: usize,
+}
+
 /// Where a connection stands. What it has moved is in its owner's [`Traffic`](crate::connection::Traffic).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

@@ -40,6 +40,34 @@ fn connections_are_accepted_in_the_order_in_which_they_were_established() {
 }
 
 #[test]
+fn a_connection_is_in_the_queue_that_it_waits_in() {
+    let mut storage = Storage::<4, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let other = host.stack.listen(addr("0.0.0.0:9"), &ListenOptions::default()).unwrap();
+    let none = QueueLengths::default();
+    assert_eq!(host.stack.queue_lengths(), none);
+    let first = host.arrives(syn(5000))[0].seq;
+    host.arrives(TcpRepr { dst_port: 9, ..syn(5001) });
+    assert_eq!(host.stack.queue_lengths(), QueueLengths { half_open: 2, ..none });
+    host.arrives(TcpRepr { ack_number: Some(first + 1), ..data(5000, b"") });
+    assert_eq!(host.stack.queue_lengths(), QueueLengths { half_open: 1, to_accept: 1, ..none });
+    host.stack.close_listener(other).unwrap();
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    assert_eq!(host.stack.queue_lengths(), none);
+    // This side ends first, and is the one to wait.
+    host.stack.close(connection).unwrap();
+    host.settle();
+    let fin = TcpRepr { control: TcpControl::Fin, ..data(5000, b"") };
+    host.arrives(TcpRepr { ack_number: Some(first + 2), ..fin });
+    assert_eq!(host.stack.queue_lengths(), QueueLengths { time_wait: 1, ..none });
+    let stranger = addr("10.0.0.77:80");
+    host.stack.connect(stranger, &ConnectOptions::default()).unwrap();
+    host.settle();
+    assert_eq!(host.stack.queue_lengths(), QueueLengths { time_wait: 1, awaiting_neighbor: 1, ..none });
+}
+
+#[test]
 fn backlog_full_defers_or_refuses() {
     for (backpressure, answers) in [(Backpressure::Defer, 0), (Backpressure::Refuse, 1)] {
         let mut storage = Storage::<3, 512, 512>::new();

@@ -93,8 +93,13 @@ mod on_tap {
     impl<D: Carrier> Counted for SmoltcpStack<'_, D> {
         fn counted(&self) -> Vec<String> {
             let (stack, tap, (slots, free)) = (self.stats(), self.device().carried(), self.slots());
+            let queues = self.queue_lengths();
             vec![
                 format!("slots: {slots}, {free} free, {} owned by the server", self.owned()),
+                format!(
+                    "queues: {} half open, {} to be accepted, {} await a neighbour's address, {} in TIME-WAIT",
+                    queues.half_open, queues.to_accept, queues.awaiting_neighbor, queues.time_wait
+                ),
                 format!(
                     "frames: {} in, {} of them of several segments; {} out, {} of them of several segments",
                     tap.rx_frames, tap.rx_super, tap.tx_frames, tap.tx_super
