@@ -203,7 +203,13 @@ fn backend(rig: &mut Rig) {
     }
     stack.remove_address(ip([10, 0, 1, 1]));
     stack.link_lost();
-    black_box((stack.stats(), stack.queue_lengths(), stack.slots(), stack.owned(), stack.capabilities()));
+    black_box((
+        stack.stats().dropped.total(),
+        stack.queue_lengths(),
+        stack.slots(),
+        stack.owned(),
+        stack.capabilities(),
+    ));
     black_box(stack.device());
     black_box(stack.device_mut());
     black_box(format!("{stack:?}"));

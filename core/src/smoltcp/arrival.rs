@@ -5,6 +5,7 @@ use super::flow::Flow;
 use super::frame::{ACK, FIN, RST, SYN, Segment};
 use super::isn::Proof;
 use super::slot::{COOKIE, End, Life, Limit, Slot};
+use super::stats::one_more;
 use crate::log::debug;
 use crate::stack::Backpressure;
 use crate::time::Duration;
@@ -58,7 +59,7 @@ impl Engine<'_> {
                 Arrival::Challenge(index)
             }
             Belief::Dropped => {
-                self.stats.frames_dropped += 1;
+                one_more(&mut self.stats.dropped.blind_resets);
                 Arrival::Dropped
             }
             Belief::Anew => {
@@ -118,8 +119,12 @@ impl Engine<'_> {
     /// A segment whose flow has no slot.
     fn stranger(&mut self, segment: &Segment) -> Arrival {
         let Flow { local, remote, .. } = segment.flow;
-        if !self.is_peer(remote) || self.is_own(remote.ip()) || !self.is_own(local.ip()) {
-            self.stats.frames_dropped += 1;
+        if !self.is_own(local.ip()) {
+            one_more(&mut self.stats.dropped.not_for_us);
+            return Arrival::Dropped;
+        }
+        if !self.is_peer(remote) || self.is_own(remote.ip()) {
+            one_more(&mut self.stats.dropped.bad_source);
             return Arrival::Dropped;
         }
         let Some(listener) = self.listener_for(&segment.flow) else { return Arrival::ForNobody };
@@ -129,7 +134,7 @@ impl Engine<'_> {
             self.returning(listener, segment)
         } else if segment.flags & (ACK | RST) == 0 {
             // RFC 9293, section 3.10.7.2: neither a reset, nor an acknowledgement, nor a SYN.
-            self.stats.frames_dropped += 1;
+            one_more(&mut self.stats.dropped.no_flags);
             Arrival::Dropped
         } else {
             Arrival::ForNobody

@@ -50,34 +50,46 @@ pub(super) fn craft(
     Some((bytes, length))
 }
 
+/// Why smoltcp would not take a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flaw {
+    Malformed,
+    WrongChecksum,
+    /// Its hardware address is another host's.
+    ForAnother,
+}
+
 /// Whether smoltcp would take the frame: it is addressed to this interface, and its checksums are right.
 ///
 /// To be asked before a segment is crafted from it: the crafted one is always right.
-pub(super) fn is_genuine(
+pub(super) fn verify(
     frame: &[u8],
     link: usize,
     segment: &Segment,
     own: HardwareAddress,
     checksum: &ChecksumCapabilities,
-) -> bool {
+) -> Result<(), Flaw> {
     #[allow(irrefutable_let_patterns, reason = "smoltcp has more media only if a feature says so")]
     if let HardwareAddress::Ethernet(own) = own
         && frame.get(..6) != Some(own.as_bytes())
     {
-        return false;
+        return Err(Flaw::ForAnother);
     }
     let ip = frame.get(link..).unwrap_or(&[]);
     if segment.flow.remote.ip().is_ipv4() && checksum.ipv4.rx() {
-        match Ipv4Packet::new_checked(ip) {
-            Ok(packet) if packet.verify_checksum() => {}
-            Ok(_) | Err(_) => return false,
+        let packet = Ipv4Packet::new_checked(ip).map_err(|_| Flaw::Malformed)?;
+        if !packet.verify_checksum() {
+            return Err(Flaw::WrongChecksum);
         }
     }
     let addresses = super::address(segment.flow.remote.ip()).zip(super::address(segment.flow.local.ip()));
     let tcp = frame.get(segment.offset..segment.end_of_packet).map(TcpPacket::new_checked);
     match (addresses, tcp) {
-        (Some((from, to)), Some(Ok(packet))) => !checksum.tcp.rx() || packet.verify_checksum(&from, &to),
-        _ => false,
+        (Some((from, to)), Some(Ok(packet))) if checksum.tcp.rx() && !packet.verify_checksum(&from, &to) => {
+            Err(Flaw::WrongChecksum)
+        }
+        (Some(_), Some(Ok(_))) => Ok(()),
+        _ => Err(Flaw::Malformed),
     }
 }
 

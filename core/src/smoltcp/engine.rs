@@ -9,7 +9,7 @@ use super::isn::{self, SequenceNumbers};
 use super::listener::ListenerSlot;
 use super::ports::Ports;
 use super::slot::{ASKED, LifeList, Slot, Snapshot, Work, WorkList};
-use super::stats::Stats;
+use super::stats::{Stats, one_more};
 use super::token::{Egress, Exit, OneFrame, SECOND_COPY, Sequence, Watch};
 use crate::storage::{Deadlines, List, ManagedSlice};
 use crate::time::{Duration, Instant, earliest};
@@ -183,7 +183,6 @@ impl<'a> Engine<'a> {
                 self.finish_run();
                 // These can cost another connection its slot: not without a look at the checksums.
                 if segment.flags & (frame::SYN | frame::RST) != 0 && !self.is_genuine(&segment, frame) {
-                    self.stats.frames_dropped += 1;
                     return After::Next;
                 }
                 let fin = segment.flags & frame::FIN != 0;
@@ -221,7 +220,8 @@ impl<'a> Engine<'a> {
                     self.set_work(index, Work::Dirty);
                 }
             }
-            Frame::Fragment => self.stats.frames_dropped += 1,
+            Frame::Fragment => one_more(&mut self.stats.dropped.fragments),
+            Frame::Malformed => one_more(&mut self.stats.dropped.malformed),
         }
         After::Next
     }
@@ -354,8 +354,14 @@ impl<'a> Engine<'a> {
         self.take(index, None, &plain, bytes.get(..length).unwrap_or(&[]), meta, answer);
     }
 
-    fn is_genuine(&self, segment: &Segment, frame: &[u8]) -> bool {
-        craft::is_genuine(frame, self.link, segment, self.config.hardware_addr, &self.caps.checksum)
+    /// Whether smoltcp would take the frame; counted if not.
+    fn is_genuine(&mut self, segment: &Segment, frame: &[u8]) -> bool {
+        let verified =
+            craft::verify(frame, self.link, segment, self.config.hardware_addr, &self.caps.checksum);
+        if let Err(flaw) = verified {
+            self.stats.dropped.flawed(flaw);
+        }
+        verified.is_ok()
     }
 
     // ---- the way out ------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ pub(super) enum Frame {
     Segment(Segment),
     /// A piece of an IPv4 packet that carries TCP: not whole, so it is for no connection.
     Fragment,
+    /// Says that it is TCP, but is too short, or its lengths contradict each other: for nobody.
+    Malformed,
     /// ARP, ICMP, anything else, and what is too short to say.
     Other,
 }
@@ -237,6 +239,15 @@ fn ipv4(ip: &[u8], link: usize) -> Option<Frame> {
     if u16_at(ip, 6)? & 0x3fff != 0 {
         return Some(Frame::Fragment);
     }
+    Some(whole(segment_v4(ip, link)))
+}
+
+/// What a packet is that is said to be TCP.
+fn whole(segment: Option<Segment>) -> Frame {
+    segment.map_or(Frame::Malformed, Frame::Segment)
+}
+
+fn segment_v4(ip: &[u8], link: usize) -> Option<Segment> {
     let header = usize::from(ip.first()? & 0x0f) * 4;
     let payload = usize::from(u16_at(ip, 2)?).checked_sub(header)?;
     let (remote, local) = (Address::v4(ip.get(12..16)?)?, Address::v4(ip.get(16..20)?)?);
@@ -249,19 +260,22 @@ fn ipv6(ip: &[u8], link: usize) -> Option<Frame> {
     let (remote, local) = (Address::v6(ip.get(8..24)?)?, Address::v6(ip.get(24..40)?)?);
     let rest = ip.get(40..)?;
     match ip.get(6)? {
-        6 => tcp(rest, payload, remote, local, link + 40),
+        6 => Some(whole(tcp(rest, payload, remote, local, link + 40))),
         // Hop-by-hop options (RFC 8200, section 4.3): smoltcp looks behind them, so this must too.
         0 if *rest.first()? == 6 => {
             let options = (usize::from(*rest.get(1)?) + 1) * 8;
-            tcp(rest.get(options..)?, payload.checked_sub(options)?, remote, local, link + 40 + options)
+            let segment = rest.get(options..).zip(payload.checked_sub(options));
+            Some(whole(
+                segment.and_then(|(rest, payload)| tcp(rest, payload, remote, local, link + 40 + options)),
+            ))
         }
         _ => None,
     }
 }
 
-fn tcp(tcp: &[u8], length: usize, remote: Address, local: Address, offset: usize) -> Option<Frame> {
+fn tcp(tcp: &[u8], length: usize, remote: Address, local: Address, offset: usize) -> Option<Segment> {
     let header = usize::from(tcp.get(12)? >> 4) * 4;
-    Some(Frame::Segment(Segment {
+    Some(Segment {
         flow: Flow { local, remote, remote_port: u16_at(tcp, 0)?, local_port: u16_at(tcp, 2)? },
         flags: *tcp.get(13)?,
         seq: u32_at(tcp, 4)?,
@@ -271,7 +285,7 @@ fn tcp(tcp: &[u8], length: usize, remote: Address, local: Address, offset: usize
         offset,
         end_of_packet: offset + length,
         mss: mss_option(tcp),
-    }))
+    })
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

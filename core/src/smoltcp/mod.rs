@@ -71,7 +71,7 @@ pub use dhcp::{Dhcp, Lease};
 pub use listener::ListenerSlot;
 pub use memory::{Memory, Storage};
 pub use slot::Slot;
-pub use stats::{ConnectionStats, QueueLengths, Stats};
+pub use stats::{ConnectionStats, Drops, QueueLengths, Stats};
 
 use crate::stack::ErrorKind;
 use crate::storage::{Deadlines, List, MAX_SLOTS};

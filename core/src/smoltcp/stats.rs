@@ -1,5 +1,6 @@
 //! What the backend counts.
 
+use super::craft::Flaw;
 use super::token::Watch;
 
 /// What the backend has counted since it was made. The counters wrap.
@@ -39,8 +40,56 @@ pub struct Stats {
     pub challenges: u64,
     /// Segments for no connection and no listener: answered with a reset, if they may be.
     pub for_nobody: u64,
-    /// Frames dropped unseen: fragments, segments from or to addresses that no connection can have, resets that are not believed.
-    pub frames_dropped: u64,
+    /// Frames dropped before smoltcp saw them, by reason.
+    ///
+    /// What smoltcp drops by itself is in no counter, for it does not tell: data and acknowledgements with a wrong checksum or outside the
+    /// window, and what is broken in anything but TCP.
+    pub dropped: Drops,
+}
+
+/// Frames dropped before smoltcp saw them, by reason. What is answered is not here, and neither are SYNs for which there is no room:
+/// see [`Stats`]. The counters wrap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Drops {
+    /// IP packets with something in them that says it is TCP, and is too short or of contradictory lengths.
+    pub malformed: u32,
+    /// SYNs and resets whose checksum is wrong, and first segments after a cookie.
+    pub wrong_checksum: u32,
+    /// Fragments of IPv4 packets with TCP in them: nothing is put together from them.
+    pub fragments: u32,
+    /// Segments to an address that is not the interface's, or in a frame for another host.
+    pub not_for_us: u32,
+    /// Segments from an address that no peer can have: multicast, broadcast, unspecified, or the interface's own (RFC 1122, section
+    /// 4.2.3.10).
+    pub bad_source: u32,
+    /// Segments to a listener with neither SYN, ACK nor RST (RFC 9293, section 3.10.7.2).
+    pub no_flags: u32,
+    /// Resets that anyone could have sent: outside the window (RFC 5961, section 3.2), or in TIME-WAIT (RFC 1337).
+    pub blind_resets: u32,
+}
+
+impl Drops {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        let Self { malformed, wrong_checksum, fragments, not_for_us, bad_source, no_flags, blind_resets } =
+            *self;
+        let all = [malformed, wrong_checksum, fragments, not_for_us, bad_source, no_flags, blind_resets];
+        all.into_iter().map(u64::from).sum()
+    }
+
+    pub(super) fn flawed(&mut self, flaw: Flaw) {
+        one_more(match flaw {
+            Flaw::Malformed => &mut self.malformed,
+            Flaw::WrongChecksum => &mut self.wrong_checksum,
+            Flaw::ForAnother => &mut self.not_for_us,
+        });
+    }
+}
+
+pub(super) fn one_more(counter: &mut u32) {
+    *counter = counter.wrapping_add(1);
 }
 
 impl Stats {

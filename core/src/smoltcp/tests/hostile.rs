@@ -99,7 +99,7 @@ fn a_broken_syn_takes_nothing_from_anyone() {
     }
     host.arrives(TcpRepr { ack_number: Some(synack.seq + 1), ..data(5000, b"") });
     assert_eq!((host.stack.stats().half_open_dropped, host.free()), (0, 0));
-    assert_eq!(host.stack.stats().frames_dropped, 2);
+    assert_eq!(host.stack.stats().dropped, Drops { wrong_checksum: 2, ..Drops::default() });
 }
 
 #[test]

@@ -99,7 +99,63 @@ fn a_segment_from_an_address_that_no_connection_can_have_is_dropped() {
         host.settle();
         assert_eq!((host.answers(), host.free()), (Vec::new(), 1), "{from}");
     }
-    assert_eq!(host.stack.stats().frames_dropped, 5);
+    assert_eq!(host.stack.stats().dropped, Drops { bad_source: 5, ..Drops::default() });
+}
+
+/// The frame arrives, is dropped for this reason alone, and is not answered.
+#[track_caller]
+fn drops(host: &mut Host<'_>, frame: Vec<u8>, reason: impl FnOnce(&mut Drops)) {
+    let mut expected = host.stack.stats();
+    host.stack.device.rx.push_back(frame);
+    host.settle();
+    expected.frames_received += 1;
+    reason(&mut expected.dropped);
+    assert_eq!(host.stack.stats(), expected);
+    assert_eq!(host.answers(), []);
+}
+
+#[test]
+fn every_frame_that_is_dropped_has_its_reason() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let changed = |at: usize, value: u8| {
+        let mut frame = frame(PEER, syn(5000));
+        frame[at] = value;
+        frame
+    };
+    // The length of the IPv4 packet is less than that of its headers; the same of the IPv4 header, and of the TCP header.
+    for malformed in [changed(14 + 3, 30), changed(14, 0x4f), changed(14 + 20 + 12, 0x40)] {
+        drops(&mut host, malformed, |drops| drops.malformed += 1);
+    }
+    drops(&mut host, frame(PEER, syn(5000))[..14 + 20 + 10].to_vec(), |drops| drops.malformed += 1);
+    // Of IPv4's checksum, and of TCP's.
+    for broken in [changed(14 + 10, 0), changed(14 + 20 + 16, 0)] {
+        drops(&mut host, broken, |drops| drops.wrong_checksum += 1);
+    }
+    let mut to_another = frame(PEER, syn(5000));
+    to_another[5] ^= 1;
+    drops(&mut host, to_another, |drops| drops.not_for_us += 1);
+    host.stack.engine.iface.update_ip_addrs(|addrs| addrs.clear());
+    drops(&mut host, frame(PEER, syn(5000)), |drops| drops.not_for_us += 1);
+    let drops = host.stack.stats().dropped;
+    assert_eq!((drops.malformed, drops.wrong_checksum, drops.not_for_us, drops.total()), (4, 2, 2, 8));
+}
+
+#[cfg(feature = "ipv6")]
+#[test]
+fn what_is_said_to_be_tcp_over_ipv6_and_is_too_short_is_malformed() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    // TCP in 8 octets, at once and behind hop-by-hop options.
+    for (next, length) in [(6, 8), (0, 16)] {
+        let mut frame = vec![0; 14 + 40 + usize::from(length)];
+        frame[..6].copy_from_slice(MAC.as_bytes());
+        frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+        frame[14..22].copy_from_slice(&[0x60, 0, 0, 0, 0, length, next, 64]);
+        frame[14 + 40] = 6;
+        drops(&mut host, frame, |drops| drops.malformed += 1);
+    }
 }
 
 /// Whatever smoltcp was built to do with fragments: no segment is put together from them, and none is taken for a whole one.
@@ -125,7 +181,8 @@ fn a_fragment_of_a_segment_is_dropped_unseen() {
         }
     }
     assert_eq!(host.stack.recv(connection, &mut [0; 8]), Ok(Received::WouldBlock));
-    assert_eq!((host.stack.stats().frames_dropped, host.stack.stats().for_nobody), (4, 0));
+    assert_eq!(host.stack.stats().dropped, Drops { fragments: 4, ..Drops::default() });
+    assert_eq!(host.stack.stats().for_nobody, 0);
 }
 
 /// The right edge of the window in the last segment that the stack sends within 50 ms, in units of 2 to the power of `scale`.
@@ -246,8 +303,8 @@ fn every_segment_is_counted_as_what_it_is() {
         stats.challenges += 1;
     });
     let far = TcpRepr { seq_number: TcpSeqNumber(9999), ..reset };
-    counts(&mut host, far, |stats| stats.frames_dropped += 1);
-    counts(&mut host, data(5001, b"no flags"), |stats| stats.frames_dropped += 1);
+    counts(&mut host, far, |stats| stats.dropped.blind_resets += 1);
+    counts(&mut host, data(5001, b"no flags"), |stats| stats.dropped.no_flags += 1);
     counts(&mut host, TcpRepr { dst_port: 99, ..syn(5001) }, |stats| stats.for_nobody += 1);
     let before = host.stack.stats();
     host.stack.device.full = true;

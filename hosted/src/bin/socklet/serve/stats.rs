@@ -93,7 +93,7 @@ mod on_tap {
     impl<D: Carrier> Counted for SmoltcpStack<'_, D> {
         fn counted(&self) -> Vec<String> {
             let (stack, tap, (slots, free)) = (self.stats(), self.device().carried(), self.slots());
-            let queues = self.queue_lengths();
+            let (queues, drops) = (self.queue_lengths(), stack.dropped);
             vec![
                 format!("slots: {slots}, {free} free, {} owned by the server", self.owned()),
                 format!(
@@ -121,17 +121,22 @@ mod on_tap {
                     stack.cookies_sent,
                     stack.cookies_returned
                 ),
+                format!("answered: {} challenged, {} for nobody", stack.challenges, stack.for_nobody),
                 format!(
-                    "dropped in: {} wrong checksum, {} not believed, {} challenged, {} for nobody, {} read errors; \
-                     out: {} no buffers, {} link down, {} other errors",
-                    tap.rx_bad_checksum,
-                    stack.frames_dropped,
-                    stack.challenges,
-                    stack.for_nobody,
-                    tap.rx_errors,
-                    tap.tx_no_buffers,
-                    tap.tx_link_down,
-                    tap.tx_errors
+                    "dropped in: {} malformed, {} wrong checksum, {} fragments, {} not for us, {} from no peer, \
+                     {} without flags, {} blind resets, {} read errors",
+                    u64::from(drops.malformed) + tap.rx_short,
+                    u64::from(drops.wrong_checksum) + tap.rx_bad_checksum,
+                    drops.fragments,
+                    drops.not_for_us,
+                    drops.bad_source,
+                    drops.no_flags,
+                    drops.blind_resets,
+                    tap.rx_errors
+                ),
+                format!(
+                    "dropped out: {} no buffers, {} link down, {} other errors",
+                    tap.tx_no_buffers, tap.tx_link_down, tap.tx_errors
                 ),
             ]
         }
