@@ -263,9 +263,9 @@ impl<'a> Engine<'a> {
     fn feed(&mut self, frame: &[u8], meta: PacketMeta, answer: impl TxToken) {
         let Some(run) = &mut self.run else { return };
         self.stats.segments_received = self.stats.segments_received.wrapping_add(1);
-        let Some(set) = self.slots.get_mut(usize::from(run.index)).and_then(|slot| slot.set.as_mut()) else {
-            return;
-        };
+        let Some(slot) = self.slots.get_mut(usize::from(run.index)) else { return };
+        slot.segments_received = slot.segments_received.wrapping_add(1);
+        let Some(set) = slot.set.as_mut() else { return };
         let answer = Exit::<_, false> { token: Some(answer), watch: Some(&mut run.watch) };
         let mut one = OneFrame::new(frame, meta, answer);
         self.iface.poll_ingress_single(stamp(self.now), &mut one, set);
@@ -285,6 +285,7 @@ impl<'a> Engine<'a> {
             slot.sequence.next = watch.sequence.next;
             slot.sequence.expected = expected.wrapping_add(after.advance(&before));
             slot.set_edge(watch.edge());
+            slot.segments_sent = slot.segments_sent.wrapping_add(watch.segments);
             let octets = after.octets_since(&before);
             self.stats.octets_received = self.stats.octets_received.wrapping_add(octets.into());
             self.set_work(index, Work::Dirty);
@@ -430,6 +431,7 @@ impl<'a> Engine<'a> {
             slot.retransmitted = slot.retransmitted.saturating_add(watch.repeated.min(0xff) as u8);
         }
         if watch.segments | watch.refused > 0 {
+            slot.segments_sent = slot.segments_sent.wrapping_add(watch.segments);
             self.stats.add(&watch);
         }
         if watch.refused > 0 {

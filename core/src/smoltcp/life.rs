@@ -20,7 +20,14 @@ impl Engine<'_> {
             ended = end_of(before.state, after.state, reset);
             slot.end = ended;
             if let Some(end) = ended {
-                debug!("the connection with {} ended: {:?}", slot.flow.remote_addr(), end);
+                debug!(
+                    "the connection with {} ended: {:?}; segments: {} in, {} out, {} again",
+                    slot.flow.remote_addr(),
+                    end,
+                    slot.segments_received,
+                    slot.segments_sent,
+                    slot.retransmitted
+                );
             }
         }
         match slot.life {
@@ -179,7 +186,7 @@ impl Engine<'_> {
         slot.flow = flow;
         slot.end = None;
         slot.tag = Tag(0);
-        slot.retransmitted = 0;
+        (slot.segments_received, slot.segments_sent, slot.retransmitted) = (0, 0, 0);
         if core::mem::take(&mut slot.marks) & ASKED != 0 {
             slot.forget_neighbor();
         }

@@ -1,7 +1,7 @@
 //! Listeners: passive, without a slot of their own.
 
 use super::flow::Address;
-use super::slot::{LifeList, ReadyList};
+use super::slot::LifeList;
 use crate::stack::Backpressure;
 use crate::storage::List;
 
@@ -22,7 +22,7 @@ pub struct ListenerSlot {
     /// Established, to be accepted; oldest first.
     pub(super) queue: List<LifeList>,
     /// Accepted, and changed since the owner last looked.
-    pub(super) ready: List<ReadyList>,
+    pub(super) ready: List<LifeList>,
     /// Accepted connections that still have their handle.
     pub(super) accepted: u16,
 }

@@ -274,6 +274,8 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
             receive_capacity: socket.recv_capacity(),
             send_queue: socket.send_queue(),
             send_capacity: socket.send_capacity(),
+            segments_received: slot.segments_received,
+            segments_sent: slot.segments_sent,
             retransmitted: slot.retransmitted,
         })
     }

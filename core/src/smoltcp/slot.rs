@@ -14,8 +14,6 @@ use core::fmt;
 pub(super) enum LifeList {}
 #[derive(Debug)]
 pub(super) enum WorkList {}
-#[derive(Debug)]
-pub(super) enum ReadyList {}
 
 /// Whose a slot is, and which [`LifeList`] it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +25,7 @@ pub(super) enum Life {
     HalfOpen { listener: u8 },
     /// Established and waiting: in the listener's accept queue.
     Queued { listener: u8 },
-    /// A handle is out: in no list.
+    /// A handle is out: in the listener's list of those that changed, or in none.
     Owned { listener: Option<u8> },
     /// Given up by `close`, still delivering: in no list.
     Lingering,
@@ -103,7 +101,6 @@ pub struct Slot<'a> {
     pub(super) chain: Chain,
     life_link: Link,
     work_link: Link,
-    ready_link: Link,
     pub(super) life: Life,
     pub(super) work: Work,
     pub(super) end: Option<End>,
@@ -115,6 +112,9 @@ pub struct Slot<'a> {
     pub(super) scale: u8,
     /// How much of the window that was offered last is left, in these units.
     pub(super) room: u16,
+    /// Segments received and sent: see [`ConnectionStats`](super::ConnectionStats).
+    pub(super) segments_received: u32,
+    pub(super) segments_sent: u32,
     /// Segments sent again, as far as it can count.
     pub(super) retransmitted: u8,
 }
@@ -132,7 +132,6 @@ impl Slot<'_> {
         chain: Chain::EMPTY,
         life_link: Link::UNLINKED,
         work_link: Link::UNLINKED,
-        ready_link: Link::UNLINKED,
         life: Life::Free,
         work: Work::None,
         end: None,
@@ -140,6 +139,8 @@ impl Slot<'_> {
         marks: 0,
         scale: 0,
         room: 0,
+        segments_received: 0,
+        segments_sent: 0,
         retransmitted: 0,
     };
 }
@@ -238,15 +239,6 @@ impl Linked<WorkList> for Slot<'_> {
     }
     fn link_mut(&mut self) -> &mut Link {
         &mut self.work_link
-    }
-}
-
-impl Linked<ReadyList> for Slot<'_> {
-    fn link(&self) -> &Link {
-        &self.ready_link
-    }
-    fn link_mut(&mut self) -> &mut Link {
-        &mut self.ready_link
     }
 }
 

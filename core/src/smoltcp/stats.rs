@@ -117,7 +117,7 @@ pub struct QueueLengths {
     pub time_wait: usize,
 }
 
-/// Where a connection stands. What it has moved is in its owner's [`Traffic`](crate::connection::Traffic).
+/// Where a connection stands. The octets that it has moved are in its owner's [`Traffic`](crate::connection::Traffic), also at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -130,6 +130,13 @@ pub struct ConnectionStats {
     pub send_queue: usize,
     /// See [`send_queue`](Self::send_queue).
     pub send_capacity: usize,
-    /// Segments sent again; 255 means that many or more.
+    /// TCP segments received for it since the handshake began, without the peer's first SYN; several segments that come in one frame
+    /// count once. It wraps.
+    pub segments_received: u32,
+    /// TCP segments sent by it; several that leave in one frame count once. It wraps.
+    pub segments_sent: u32,
+    /// Those of them that had left before, and probes of a closed window; 255 means that many or more.
+    ///
+    /// What the peer had to send again is not visible here.
     pub retransmitted: u8,
 }

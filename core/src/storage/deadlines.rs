@@ -1,11 +1,12 @@
 use super::NONE;
 use crate::time::Instant;
 
-/// What a slot contributes to [`Deadlines`]: 16 bytes.
+/// What a slot contributes to [`Deadlines`]: 12 bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Timer {
-    /// When this slot is due; meaningful while it is in the heap.
-    at: Instant,
+    /// When this slot is due, in microseconds: the lower half and the upper half, for a `u64` would leave a gap of 4 bytes. Meaningful
+    /// while it is in the heap.
+    at: [u32; 2],
     /// Where in the heap this slot is.
     position: u16,
     /// The slot that is at this position of the heap.
@@ -14,11 +15,21 @@ pub struct Timer {
 
 impl Timer {
     /// A timer that is not running.
-    pub const STOPPED: Self = Self { at: Instant::ZERO, position: NONE, slot_here: NONE };
+    pub const STOPPED: Self = Self { at: [0; 2], position: NONE, slot_here: NONE };
 
     /// When it is due, if it is running.
     pub fn due(&self) -> Option<Instant> {
-        (self.position != NONE).then_some(self.at)
+        (self.position != NONE).then(|| self.at())
+    }
+
+    fn at(&self) -> Instant {
+        let [low, high] = self.at;
+        Instant::from_micros((u64::from(high) << 32) | u64::from(low))
+    }
+
+    fn set_at(&mut self, at: Instant) {
+        let micros = at.as_micros();
+        self.at = [micros as u32, (micros >> 32) as u32];
     }
 }
 
@@ -92,7 +103,7 @@ impl Deadlines {
                 }
             }
             (Some(at), _) => {
-                timer.at = at;
+                timer.set_at(at);
                 let mut hole = position;
                 if hole == NONE {
                     hole = self.len;
@@ -165,7 +176,7 @@ impl<T: Timed> Timers for Of<'_, T> {
 /// The slot at `position` of the heap, and when it is due.
 fn running(timers: &mut dyn Timers, position: u16) -> (u16, Instant) {
     let slot = timers.timer(position).map_or(NONE, |timer| timer.slot_here);
-    let due = timers.timer(slot).map_or(Instant::FAR_FUTURE, |timer| timer.at);
+    let due = timers.timer(slot).map_or(Instant::FAR_FUTURE, |timer| timer.at());
     (slot, due)
 }
 

@@ -29,7 +29,7 @@ impl fmt::Display for Id {
     }
 }
 
-/// Memory for one value of a [`Slab`]: the value and 24 bytes.
+/// Memory for one value of a [`Slab`]: the value and 24 bytes at most.
 #[derive(Debug)]
 pub struct SlabSlot<T> {
     value: Option<T>,

@@ -317,4 +317,19 @@ fn every_segment_is_counted_as_what_it_is() {
     host.pass(Duration::from_millis(1));
     let sent = Stats { segments_sent: full.segments_sent + 1, octets_sent: 2, ..full };
     assert_eq!(host.stack.stats(), sent);
+    // All of them were for the one connection.
+    let here = host.stack.connection_stats(connection).unwrap();
+    assert_eq!(u64::from(here.segments_received), sent.segments_received);
+    assert_eq!((u64::from(here.segments_sent), here.retransmitted), (sent.segments_sent, 0));
+    host.pass(Duration::from_secs(2));
+    let again = host.stack.connection_stats(connection).unwrap();
+    assert!(again.retransmitted > 0);
+    assert_eq!(again.segments_sent, here.segments_sent + u32::from(again.retransmitted));
+    // The next in the slot begins at zero.
+    host.stack.abort(connection).unwrap();
+    host.answers();
+    host.open(5002);
+    let (next, _) = host.stack.accept(listener).unwrap().unwrap();
+    let of_next = host.stack.connection_stats(next).unwrap();
+    assert_eq!((of_next.segments_received, of_next.segments_sent, of_next.retransmitted), (1, 1, 0));
 }

@@ -144,11 +144,13 @@ mod on_tap {
         fn counted_of(&self, connection: ConnectionHandle) -> String {
             let Ok(stats) = self.connection_stats(connection) else { return String::new() };
             format!(
-                "; queues {}/{} in, {}/{} out; {} segments again",
+                "; queues {}/{} in, {}/{} out; segments: {} in, {} out, {} again",
                 stats.receive_queue,
                 stats.receive_capacity,
                 stats.send_queue,
                 stats.send_capacity,
+                stats.segments_received,
+                stats.segments_sent,
                 stats.retransmitted
             )
         }
