@@ -153,6 +153,11 @@ impl Tap {
             Mode::Tun => (Medium::Ip, 0),
         };
         let mtu = (interface.mtu()? + below_ip).min(MAX_FRAME);
+        Ok(Self::over(fd, medium, mtu, vnet))
+    }
+
+    /// Over a descriptor that gives and takes a frame at a time, and does not block.
+    fn over(fd: OwnedFd, medium: Medium, mtu: usize, vnet: bool) -> Self {
         let port = Port {
             fd,
             medium,
@@ -163,7 +168,7 @@ impl Tap {
             alone: Alone::default(),
         };
         let buffer = || vec![0; BUFFER_LEN].into_boxed_slice();
-        Ok(Self { rx: buffer(), tx: buffer(), port, made: false })
+        Self { rx: buffer(), tx: buffer(), port, made: false }
     }
 
     /// The longest frame on the wire, in bytes, with its Ethernet header. The device takes longer ones from smoltcp, and cuts them.
@@ -276,15 +281,18 @@ impl Port {
                 self.stats.tx_bytes += bytes.len() as u64;
                 self.stats.tx_super += u64::from(segmented);
             }
-            Err(errno) => {
-                match errno {
-                    Errno::NOBUFS | Errno::AGAIN | Errno::NOMEM => self.stats.tx_no_buffers += 1,
-                    Errno::IO | Errno::BADFD | Errno::NODEV => self.stats.tx_link_down += 1,
-                    _ => self.stats.tx_errors += 1,
-                }
-                self.last_error = Some(errno);
-            }
+            Err(errno) => self.refused(errno),
         }
+    }
+
+    /// The frame is lost, as on a wire: TCP sends it again.
+    fn refused(&mut self, errno: Errno) {
+        match errno {
+            Errno::NOBUFS | Errno::AGAIN | Errno::NOMEM => self.stats.tx_no_buffers += 1,
+            Errno::IO | Errno::BADFD | Errno::NODEV => self.stats.tx_link_down += 1,
+            _ => self.stats.tx_errors += 1,
+        }
+        self.last_error = Some(errno);
     }
 }
 
@@ -305,6 +313,7 @@ fn negotiate<F>(
     if options.multi_queue {
         flags |= sys::IFF_MULTI_QUEUE;
     }
+    let mut told = false;
     if options.offload {
         match attach(flags | sys::IFF_VNET_HDR) {
             Ok(fd) => {
@@ -313,13 +322,16 @@ fn negotiate<F>(
             }
             Err(Error::Attach { source, .. }) if Errno::from_io_error(&source) == Some(Errno::INVAL) => {
                 log::warn!("{}: the kernel refuses virtio-net headers; going without offloads", options.name);
+                told = true;
             }
             Err(error) => return Err(error),
         }
     }
     let fd = attach(flags)?;
-    // An interface that outlives its programs keeps what the last one granted.
-    if let Err(errno) = set_offload(&fd, 0) {
+    // An interface that outlives its programs keeps what the last one granted. A kernel without headers need not know offloads.
+    if let Err(errno) = set_offload(&fd, 0)
+        && !told
+    {
         log::warn!("{}: the kernel does not reset its offloads ({errno})", options.name);
     }
     Ok((fd, false))
