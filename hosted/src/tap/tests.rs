@@ -204,12 +204,12 @@ fn a_stream_is_whole_although_the_kernel_has_no_room_for_frames() {
         let now = socklet::time::Instant::from_millis(millis);
         // Both are asked again in any case.
         let _ = (sender.poll(now), receiver.poll(now));
-        let mut fill = |room: &mut [u8]| {
+        let fill = |room: &mut [u8]| {
             let count = room.len().min(LEN - sent);
             room.iter_mut().zip(sent..).take(count).for_each(|(byte, at)| *byte = pattern(at));
             count
         };
-        if let Sent::Queued(count) = sender.send_with(out, &mut fill).unwrap() {
+        if let Sent::Queued(count) = sender.send_with(out, fill).unwrap() {
             sent += count;
         }
         into = into.or_else(|| receiver.accept(listener).unwrap());

@@ -2,6 +2,8 @@
 //!
 //! It has a `main` of its own, because a process without privileges can enter the sandbox only while it has one thread.
 
+mod sending;
+
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -40,6 +42,14 @@ pub(crate) fn main() {
     }
     trials.push(trial("both_directions_full_with_scaled_windows_never_wait_for_ever", scaled_windows));
     trials.push(trial("a_frame_that_the_kernel_refuses_is_counted", link_down));
+    trials.push(trial(
+        "a_stream_is_whole_although_the_link_was_down_in_the_middle_of_it",
+        sending::down_in_mid_stream,
+    ));
+    for (version, ipv6) in [("ipv4", false), ("ipv6", true)] {
+        let name = format!("the_kernel_cuts_what_it_forwards_over_{version}_to_a_link_without_offloads");
+        trials.push(trial(&name, move || sending::forwarded(ipv6)));
+    }
     trials
         .push(trial("an_interface_that_goes_down_and_up_is_waited_for_and_one_that_goes_ends_the_run", gone));
     trials.push(trial("several_queues_share_one_name", multi_queue));
