@@ -149,6 +149,12 @@
 //! An [`Observer`](crate::service::Observer) is told of every connection, when it is opened and when and why it ends, for what the firmware itself
 //! wants to say. Formatting on the device costs flash, some 10 KiB with `core::fmt`; `defmt` formats on the host.
 //!
+//! # Statistics
+//!
+//! [`stats`](crate::smoltcp::SmoltcpStack::stats) has what the backend has counted: segments, octets, newcomers, and drops by their reason.
+//! [`queue_lengths`](crate::smoltcp::SmoltcpStack::queue_lengths) says how many connections wait for what,
+//! [`connection_stats`](crate::smoltcp::SmoltcpStack::connection_stats) how one of them is doing. None stops anything, and what is not called takes no flash.
+//!
 //! # Testing on the host
 //!
 //! Write the application in a file that names no board, generic over [`TcpStack`](crate::stack::TcpStack), and run it from a test over
