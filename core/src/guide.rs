@@ -153,7 +153,7 @@
 //!
 //! [`stats`](crate::smoltcp::SmoltcpStack::stats) has what the backend has counted: segments, octets, newcomers, and drops by their reason.
 //! [`queue_lengths`](crate::smoltcp::SmoltcpStack::queue_lengths) says how many connections wait for what,
-//! [`connection_stats`](crate::smoltcp::SmoltcpStack::connection_stats) how one of them is doing. None stops anything, and what is not called takes no flash.
+//! [`connection_stats`](crate::smoltcp::SmoltcpStack::connection_stats) how one of them is doing. None stops anything.
 //!
 //! # Testing on the host
 //!

@@ -116,7 +116,7 @@ pub(super) fn down_in_mid_stream() {
                     link = Link::UpAgain;
                 }
                 Link::Up | Link::Down | Link::UpAgain => {
-                    wait(sending.stack.device(), Duration::from_millis(1))
+                    wait(sending.stack.device(), Duration::from_millis(1));
                 }
             }
         }
