@@ -88,10 +88,7 @@ pub(super) struct Latest {
     pub(super) index: u16,
 }
 
-/// As late as it gets: half of the range of smoltcp's time is plenty, and leaves room to add to.
-const LATEST: Instant = Instant::from_micros(1 << 62);
-
-/// smoltcp's time, of one that is not after [`LATEST`].
+/// smoltcp's time, which has half the range: a [`Monotonic`](crate::time::Monotonic) clock leaves a quarter of that.
 pub(super) fn stamp(now: Instant) -> ::smoltcp::time::Instant {
     ::smoltcp::time::Instant::from_micros(now.as_micros() as i64)
 }
@@ -102,11 +99,14 @@ pub(super) fn instant(stamp: ::smoltcp::time::Instant) -> Instant {
 
 impl<'a> Engine<'a> {
     pub(super) fn poll<D: Device>(&mut self, device: &mut D, now: Instant) -> Option<Instant> {
-        self.now = if now.as_micros() >> 62 == 0 { now } else { LATEST };
+        self.now = now;
         self.woke = false;
         self.device_full = false;
         if self.deadlines.earliest().is_some_and(|at| at <= self.now) {
             self.expire();
+        }
+        if self.others_at <= self.now {
+            self.send_others(device);
         }
         self.egress(device);
         self.ingress(device);
@@ -117,8 +117,10 @@ impl<'a> Engine<'a> {
         if self.woke || self.busy {
             return Some(now);
         }
-        let due =
-            earliest(self.deadlines.earliest(), Some(self.others_at).filter(|at| *at != Instant::FAR_FUTURE));
+        let mut due = self.deadlines.earliest();
+        if self.others_at != Instant::FAR_FUTURE {
+            due = earliest(due, Some(self.others_at));
+        }
         match (self.dirty.is_empty(), self.device_full) {
             (true, _) => due,
             (false, false) => Some(now),
@@ -141,19 +143,19 @@ impl<'a> Engine<'a> {
             let Some((rx, tx)) = device.receive(stamp(self.now)) else { break false };
             taken += 1;
             let meta = rx.meta();
-            let ends = match rx.consume(|frame| self.receive::<D>(frame, meta, tx)) {
-                After::Next => !self.busy,
-                After::Wake => true,
+            match rx.consume(|frame| self.receive::<D>(frame, meta, tx)) {
+                After::Next if self.busy => continue,
+                After::Next | After::Wake => {}
                 After::Answer(index) => {
                     self.run(index, device);
-                    !self.busy
+                    if self.busy {
+                        continue;
+                    }
                 }
-            };
-            if ends {
-                self.finish_run();
-                if self.woke {
-                    break true;
-                }
+            }
+            self.finish_run();
+            if self.woke {
+                break true;
             }
         };
         self.finish_run();
@@ -368,9 +370,6 @@ impl<'a> Engine<'a> {
     // ---- the way out ------------------------------------------------------------------------------------
 
     fn egress<D: Device>(&mut self, device: &mut D) {
-        if self.others_at <= self.now {
-            self.send_others(device);
-        }
         // Those that become dirty again meanwhile wait for the next poll: bounded work.
         for _ in 0..self.dirty.len() {
             let Some(index) = self.dirty.first() else { return };
