@@ -10,6 +10,7 @@ mod flood;
 mod lan;
 pub mod leaks;
 mod odd;
+mod outgoing;
 mod prediction;
 mod rig;
 mod segment;

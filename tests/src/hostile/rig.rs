@@ -253,6 +253,7 @@ impl Peer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields of the headers")]
 pub struct Answer {
+    pub from: SocketAddrV4,
     pub to: SocketAddrV4,
     pub flags: u8,
     pub seq: u32,
@@ -285,6 +286,7 @@ impl Answer {
             _ => None,
         };
         Some(Self {
+            from: SocketAddrV4::new(ip.src_addr(), tcp.src_port()),
             to: SocketAddrV4::new(ip.dst_addr(), tcp.dst_port()),
             flags: ip.payload()[13],
             seq: tcp.seq_number().0 as u32,
