@@ -3,19 +3,24 @@
 //!
 //! What std-embedded-nal lacks is mended where a descriptor allows it: accepted sockets are made non-blocking; `close` lingers, as in
 //! [`os`], instead of resetting what is on its way; a reset or a timeout is not taken for the end of the stream; peers that come to
-//! the `[::]` that it binds over IPv4 have their IPv4 address.
+//! the `[::]` that it binds over IPv4 have their IPv4 address; `connect`, which blocks, does so on a thread of its own, because its sockets have no
+//! descriptor before it has returned. An attempt that is given up goes on there until the system gives it up too, after about two minutes on
+//! Linux (`net.ipv4.tcp_syn_retries`); should it succeed, that connection is closed.
 //!
-//! What remains: it listens on every address only, and needs IPv6 for that. Its `connect` blocks the thread until the handshake is over, and
-//! the connect timeout has no effect: the system alone bounds it, at about two minutes on Linux (`net.ipv4.tcp_syn_retries`).
-//! That cannot be mended here: its sockets have no descriptor before `connect` has returned, and none can be made of a connected one.
+//! What remains: it listens on every address only, and needs IPv6 for that.
+
+mod attempt;
+#[cfg(test)]
+mod tests;
 
 use crate::os;
+use attempt::Attempt;
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 use embedded_nal::{TcpClientStack, TcpErrorKind, TcpFullStack, nb};
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::SockRef;
 use socklet::nal::{FromNal, FullStack, NalOptions, OnZero};
 use socklet::storage::SlabSlot;
@@ -23,6 +28,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Instant;
 use std_embedded_nal::Stack;
 
@@ -53,10 +59,15 @@ const WAKE: Token = Token(1);
 pub fn nal_std(listeners: usize, connections: usize, interval: Duration) -> NalStd {
     let options = NalOptions::new(OnZero::EndOfStream)
         .with_interval(interval)
-        .with_blocking_connect()
         .with_classify(|error: &StdError| os::kind_of(&error.0));
     let watch = Watch::new().ok();
-    let stack = StdNal { inner: Stack, lingering: VecDeque::new(), most: connections, watch };
+    let stack = StdNal {
+        inner: Stack,
+        lingering: VecDeque::new(),
+        most: connections,
+        threads: Arc::default(),
+        watch,
+    };
     FromNal::full(stack, slots(listeners), slots(connections), options).with_drive(StdNal::linger)
 }
 
@@ -91,11 +102,15 @@ fn own(error: TcpError) -> StdError {
 struct Watch {
     poll: Poll,
     events: Events,
+    /// For attempts to connect, which have no descriptor.
+    waker: Arc<Waker>,
 }
 
 impl Watch {
     fn new() -> io::Result<Self> {
-        Ok(Self { poll: Poll::new()?, events: Events::with_capacity(EVENTS) })
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), SOCKET)?);
+        Ok(Self { poll, events: Events::with_capacity(EVENTS), waker })
     }
 
     /// A socket that the system refuses to watch is tried at each interval all the same.
@@ -138,6 +153,8 @@ pub struct StdNal {
     /// Closed, and waiting for the peer to close too; the one that has waited longest first.
     lingering: VecDeque<(TcpSocket, Instant)>,
     most: usize,
+    /// Held by each thread that connects.
+    threads: Arc<()>,
     /// `None` if the system had no descriptor for it.
     watch: Option<Watch>,
 }
@@ -145,6 +162,30 @@ pub struct StdNal {
 impl fmt::Debug for StdNal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StdNal").field("lingering", &self.lingering.len()).finish_non_exhaustive()
+    }
+}
+
+/// A socket of [`StdNal`].
+pub struct StdSocket(State);
+
+impl fmt::Debug for StdSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StdSocket").finish_non_exhaustive()
+    }
+}
+
+enum State {
+    Connecting(Attempt),
+    /// Also one that is not connected, or listens.
+    Plain(TcpSocket),
+}
+
+impl StdSocket {
+    fn plain(&mut self) -> io::Result<&mut TcpSocket> {
+        match &mut self.0 {
+            State::Connecting(_) => Err(io::ErrorKind::NotConnected.into()),
+            State::Plain(socket) => Ok(socket),
+        }
     }
 }
 
@@ -193,25 +234,33 @@ fn discard(stack: &mut Stack, socket: &mut TcpSocket) -> bool {
 }
 
 impl TcpClientStack for StdNal {
-    type TcpSocket = TcpSocket;
+    type TcpSocket = StdSocket;
     type Error = StdError;
 
-    fn socket(&mut self) -> Result<TcpSocket, StdError> {
-        self.inner.socket().map_err(own)
+    fn socket(&mut self) -> Result<StdSocket, StdError> {
+        self.inner.socket().map(|socket| StdSocket(State::Plain(socket))).map_err(own)
     }
 
-    fn connect(&mut self, socket: &mut TcpSocket, remote: SocketAddr) -> nb::Result<(), StdError> {
-        self.inner.connect(socket, remote).map_err(|error| error.map(own))?;
-        let _ = with(socket, |socket| socket.set_tcp_nodelay(true));
-        self.watch(socket, Interest::READABLE | Interest::WRITABLE);
+    fn connect(&mut self, socket: &mut StdSocket, remote: SocketAddr) -> nb::Result<(), StdError> {
+        let State::Connecting(attempt) = &socket.0 else {
+            let waker = self.watch.as_ref().map(|watch| Arc::clone(&watch.waker));
+            let attempt = Attempt::start(remote, &self.threads, self.most, waker).map_err(StdError)?;
+            socket.0 = State::Connecting(attempt);
+            return Err(nb::Error::WouldBlock);
+        };
+        let connected = attempt.outcome().ok_or(nb::Error::WouldBlock)?.map_err(StdError)?;
+        let _ = with(&connected, |socket| socket.set_tcp_nodelay(true));
+        self.watch(&connected, Interest::READABLE | Interest::WRITABLE);
+        socket.0 = State::Plain(connected);
         Ok(())
     }
 
-    fn send(&mut self, socket: &mut TcpSocket, buffer: &[u8]) -> nb::Result<usize, StdError> {
-        self.inner.send(socket, buffer).map_err(|error| error.map(own))
+    fn send(&mut self, socket: &mut StdSocket, buffer: &[u8]) -> nb::Result<usize, StdError> {
+        self.inner.send(socket.plain().map_err(StdError)?, buffer).map_err(|error| error.map(own))
     }
 
-    fn receive(&mut self, socket: &mut TcpSocket, buffer: &mut [u8]) -> nb::Result<usize, StdError> {
+    fn receive(&mut self, socket: &mut StdSocket, buffer: &mut [u8]) -> nb::Result<usize, StdError> {
+        let socket = socket.plain().map_err(StdError)?;
         let count = self.inner.receive(socket, buffer).map_err(|error| error.map(own))?;
         if count == 0 && !buffer.is_empty() && with(socket, |socket| socket.peer_addr()).is_err() {
             // No peer any more, although this side has not closed: it failed. Of a timeout std-embedded-nal said "would block".
@@ -221,7 +270,9 @@ impl TcpClientStack for StdNal {
         Ok(count)
     }
 
-    fn close(&mut self, socket: TcpSocket) -> Result<(), StdError> {
+    fn close(&mut self, socket: StdSocket) -> Result<(), StdError> {
+        // An attempt is given up by being dropped.
+        let StdSocket(State::Plain(socket)) = socket else { return Ok(()) };
         // Only a connection can; a listener has no peer, and is closed by being dropped.
         let shut = with(&socket, |socket| socket.peer_addr().and_then(|_| socket.shutdown(Shutdown::Write)));
         if shut.is_ok() {
@@ -235,17 +286,19 @@ impl TcpClientStack for StdNal {
 }
 
 impl TcpFullStack for StdNal {
-    fn bind(&mut self, socket: &mut TcpSocket, local_port: u16) -> Result<(), StdError> {
+    fn bind(&mut self, socket: &mut StdSocket, local_port: u16) -> Result<(), StdError> {
+        let socket = socket.plain().map_err(StdError)?;
         self.inner.bind(socket, local_port).map_err(own)?;
         self.watch(socket, Interest::READABLE);
         Ok(())
     }
 
-    fn listen(&mut self, socket: &mut TcpSocket) -> Result<(), StdError> {
-        self.inner.listen(socket).map_err(own)
+    fn listen(&mut self, socket: &mut StdSocket) -> Result<(), StdError> {
+        self.inner.listen(socket.plain().map_err(StdError)?).map_err(own)
     }
 
-    fn accept(&mut self, socket: &mut TcpSocket) -> nb::Result<(TcpSocket, SocketAddr), StdError> {
+    fn accept(&mut self, socket: &mut StdSocket) -> nb::Result<(StdSocket, SocketAddr), StdError> {
+        let socket = socket.plain().map_err(StdError)?;
         loop {
             match self.inner.accept(socket) {
                 Ok((accepted, peer)) if is_whole(&accepted) => {
@@ -255,7 +308,8 @@ impl TcpFullStack for StdNal {
                     })
                     .map_err(StdError)?;
                     self.watch(&accepted, Interest::READABLE | Interest::WRITABLE);
-                    return Ok((accepted, SocketAddr::new(peer.ip().to_canonical(), peer.port())));
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                    return Ok((StdSocket(State::Plain(accepted)), peer));
                 }
                 Ok(_) => {}
                 Err(nb::Error::Other(error)) if error.0.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -268,94 +322,4 @@ impl TcpFullStack for StdNal {
 /// Linux hands out connections that were reset in the backlog.
 fn is_whole(socket: &TcpSocket) -> bool {
     with(socket, |socket| socket.take_error()).is_ok_and(|error| error.is_none())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use socklet::stack::{ErrorKind, ListenOptions, Received, Sent, StackError, TcpStack};
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
-
-    /// A stack with a listener on a port that was free a moment ago.
-    fn listening() -> (NalStd, socklet::nal::NalListener, SocketAddr) {
-        let mut stack = nal_std(2, 4, Duration::from_millis(1));
-        for _ in 0..100 {
-            let free = std::net::TcpListener::bind("[::]:0").unwrap().local_addr().unwrap();
-            if let Ok(listener) = stack.listen(free, &ListenOptions::default()) {
-                return (stack, listener, SocketAddr::new([127, 0, 0, 1].into(), free.port()));
-            }
-        }
-        panic!("no free port");
-    }
-
-    #[track_caller]
-    fn until<T>(stack: &mut NalStd, mut found: impl FnMut(&mut NalStd) -> Option<T>) -> T {
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(10) {
-            if let Some(found) = found(stack) {
-                return found;
-            }
-            let _ = stack.poll(socklet::time::Instant::ZERO + start.elapsed());
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        panic!("nothing came in 10 s");
-    }
-
-    #[test]
-    fn an_accepted_socket_does_not_block_and_its_peer_has_its_own_address() {
-        let (mut stack, listener, addr) = listening();
-        let mut client = TcpStream::connect(addr).unwrap();
-        let (connection, peer) = until(&mut stack, |stack| stack.accept(listener).unwrap());
-        assert_eq!(peer, client.local_addr().unwrap());
-        assert_eq!(stack.recv(connection, &mut [0; 4]).unwrap(), Received::WouldBlock);
-        client.write_all(b"x").unwrap();
-        let received = until(&mut stack, |stack| match stack.recv(connection, &mut [0; 4]).unwrap() {
-            Received::WouldBlock => None,
-            other => Some(other),
-        });
-        assert_eq!(received, Received::Data(1));
-    }
-
-    #[test]
-    fn close_with_unread_input_delivers_what_was_queued() {
-        let (mut stack, listener, addr) = listening();
-        let mut client = TcpStream::connect(addr).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let (connection, _) = until(&mut stack, |stack| stack.accept(listener).unwrap());
-        client.write_all(b"never read").unwrap();
-        assert_eq!(stack.send(connection, b"last words").unwrap(), Sent::Queued(10));
-        stack.close_listener(listener).unwrap();
-        stack.close(connection).unwrap();
-        let mut text = String::new();
-        client.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "last words");
-        drop(client);
-        until(&mut stack, |stack| stack.stack().lingering.is_empty().then_some(()));
-        assert_eq!(stack.poll(socklet::time::Instant::from_secs(60)), None);
-    }
-
-    #[test]
-    fn a_reset_sticks_and_is_no_end_of_stream() {
-        let (mut stack, listener, addr) = listening();
-        let client = TcpStream::connect(addr).unwrap();
-        let (connection, _) = until(&mut stack, |stack| stack.accept(listener).unwrap());
-        SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
-        drop(client);
-        for _ in 0..3 {
-            let reason = until(&mut stack, |stack| match stack.recv(connection, &mut [0; 4]) {
-                Ok(Received::WouldBlock) => None,
-                other => Some(other.map_err(|error| error.kind())),
-            });
-            assert_eq!(reason, Err(ErrorKind::Reset));
-        }
-    }
-
-    #[test]
-    fn a_refused_connection_says_so() {
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = nal_std(0, 1, Duration::from_millis(1)).connect(closed, &Default::default()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Refused);
-        assert!(error.to_string().starts_with("connection refused (Connection refused"), "{error}");
-    }
 }

@@ -689,7 +689,7 @@ fn silent_port() -> (TcpListener, Vec<TcpStream>, String) {
 #[test]
 fn a_host_that_does_not_answer_is_given_up_in_time() {
     let (_listener, _waiting, port) = silent_port();
-    for stack in ["os", "tap"] {
+    for stack in STACKS {
         let start = Instant::now();
         let output = run(&["connect", "127.0.0.1", &port, "--stack", stack, "--timeout", "0.5"]);
         assert_fails(&output, 1, &[&port, "timed out: the peer did not answer", "--timeout"]);
@@ -700,7 +700,7 @@ fn a_host_that_does_not_answer_is_given_up_in_time() {
 #[test]
 fn a_signal_ends_an_attempt_at_once() {
     let (_listener, _waiting, port) = silent_port();
-    for stack in ["os", "tap"] {
+    for stack in STACKS {
         let (child, writer) = fed(&["connect", "127.0.0.1", &port, "--stack", stack], b"");
         thread::sleep(Duration::from_millis(500));
         let start = Instant::now();

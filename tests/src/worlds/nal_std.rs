@@ -37,8 +37,7 @@ impl NalStdWorld {
         let facts = Facts {
             server_ip: ip,
             client_ip: ip,
-            // std-embedded-nal blocks until the handshake is over.
-            silent: (side == Side::Server).then_some(silent),
+            silent: Some(silent),
             server_slots: Some(SERVER_SLOTS),
             client_slots: Some(CLIENT_SLOTS),
             settle: Duration::from_millis(20),
