@@ -184,6 +184,7 @@ impl Relay {
             links: HashMap::new(),
             connecting: VecDeque::new(),
             ready: Vec::new(),
+            said: false,
         };
         let watched = Arc::clone(&control);
         let body = move || {
@@ -258,6 +259,8 @@ struct Run {
     next_token: usize,
     /// Links that have more to do.
     ready: Vec<usize>,
+    /// It was said that none can be accepted, and none was since.
+    said: bool,
 }
 
 impl Run {
@@ -305,13 +308,23 @@ impl Run {
                 }
                 let (listener, target) = &self.listeners[index];
                 let target = *target;
-                match listener.accept() {
-                    Ok((client, address)) => self.open(client, address, target),
+                // Its socket first: who has been accepted and cannot be passed on has to be reset, and who has not can wait.
+                let socket = Socket::new(Domain::for_address(target), Type::STREAM, None);
+                match socket.and_then(|socket| Ok((socket, listener.accept()?))) {
+                    Ok((socket, (client, address))) => {
+                        self.said = false;
+                        self.open(client, address, socket, target);
+                    }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // It was reset before it was accepted.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
-                        log::warn!("the relay cannot accept a connection now ({error})");
+                        // Links that are busy make it try often.
+                        if !core::mem::replace(&mut self.said, true) {
+                            log::warn!(
+                                "the relay cannot accept a connection now ({error}): raise `ulimit -n`"
+                            );
+                        }
                         return false;
                     }
                 }
@@ -320,8 +333,8 @@ impl Run {
         true
     }
 
-    fn open(&mut self, client: TcpStream, address: SocketAddr, target: SocketAddr) {
-        match self.connect(address, target) {
+    fn open(&mut self, client: TcpStream, address: SocketAddr, socket: Socket, target: SocketAddr) {
+        match self.connect(address, socket, target) {
             Err(error) => {
                 log::debug!("{target} cannot be reached for {address} ({error})");
                 self.failures.put(error);
@@ -349,12 +362,11 @@ impl Run {
     }
 
     /// Starts to connect, from a port that [`Peers`] knows before the target does.
-    fn connect(&self, client: SocketAddr, target: SocketAddr) -> io::Result<TcpStream> {
+    fn connect(&self, client: SocketAddr, socket: Socket, target: SocketAddr) -> io::Result<TcpStream> {
         let any = match target {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
-        let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         socket.bind(&any.into())?;

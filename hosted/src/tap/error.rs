@@ -30,6 +30,12 @@ pub enum Error {
     },
 }
 
+const MORE_DESCRIPTORS: &str = "raise `ulimit -n`";
+
+fn no_descriptor(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -42,6 +48,7 @@ impl fmt::Display for Error {
                     io::ErrorKind::NotFound => {
                         "load the kernel module `tun`, or pass the device into the container"
                     }
+                    _ if no_descriptor(source) => MORE_DESCRIPTORS,
                     _ => "the kernel must support TUN/TAP",
                 };
                 write!(f, "/dev/net/tun cannot be opened ({source}): {remedy}")
@@ -62,6 +69,7 @@ impl fmt::Display for Error {
                     Some(Errno::INVAL) => f.write_str(
                         "one of another kind has this name (TAP, TUN, multi-queue); choose another",
                     ),
+                    _ if no_descriptor(source) => f.write_str(MORE_DESCRIPTORS),
                     _ => f.write_str("choose another name"),
                 }
             }
@@ -70,6 +78,7 @@ impl fmt::Display for Error {
                     Some(Errno::PERM | Errno::ACCESS) => "let its owner do it, or run as root",
                     Some(Errno::NODEV) => "make the interface first",
                     Some(Errno::AFNOSUPPORT | Errno::NOPROTOOPT) => "this kernel has no IPv6; use IPv4",
+                    _ if no_descriptor(source) => MORE_DESCRIPTORS,
                     _ => "check the address and the MTU",
                 };
                 write!(f, "cannot {what} the interface {name} ({source}): {remedy}")

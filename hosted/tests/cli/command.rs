@@ -18,6 +18,15 @@ pub(crate) fn socklet(args: &[&str]) -> Command {
     command
 }
 
+/// The same with so many descriptors.
+pub(crate) fn limited(descriptors: u32, args: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_socklet")]).args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env_remove("RUST_LOG");
+    command
+}
+
 /// Runs it to its end.
 #[track_caller]
 pub(crate) fn run(args: &[&str]) -> Output {
@@ -63,8 +72,12 @@ pub(crate) struct Serving {
 impl Serving {
     #[track_caller]
     pub(crate) fn start(args: &[&str]) -> Self {
-        let args = [&["serve"], args].concat();
-        let mut child = socklet(&args).spawn().expect("the command starts");
+        Self::begin(&mut socklet(&[&["serve"], args].concat()))
+    }
+
+    #[track_caller]
+    pub(crate) fn begin(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the command starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
         let mut line = String::new();
         lines.read_line(&mut line).expect("a line");

@@ -1,7 +1,7 @@
 //! `socklet connect`.
 
 use crate::command::{
-    LIMIT, STACKS, Serving, assert_fails, fed, finish, free_port, run, silent_port, socklet, text,
+    LIMIT, STACKS, Serving, assert_fails, fed, finish, free_port, limited, run, silent_port, socklet, text,
 };
 use core::time::Duration;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -228,5 +228,43 @@ fn a_host_is_named_as_in_a_url() {
     }
     for host in ["::1", "[::1]"] {
         assert_fails(&run(&["connect", host, "9", "--stack", "os"]), 1, &["connection to [::1]:9 failed"]);
+    }
+}
+
+#[test]
+fn a_character_that_standard_input_breaks_off_is_counted() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let args = ["connect", "127.0.0.1", &port, "--stack", "os", "--encoding", "gbk"];
+    let mut child = socklet(&args).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"\xe4\xbd\xa0 \xe4\xbd").unwrap();
+    let mut got = Vec::new();
+    listener.accept().unwrap().0.read_to_end(&mut got).unwrap();
+    assert_eq!(got, b"\xc4\xe3 ?");
+    let output = finish(child);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let printed = text(&output.stderr);
+    assert!(printed.contains("1 sequence of standard input that is not utf-8 was replaced"), "{printed}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
+}
+
+/// Wherever they run out, the remedy is the same.
+#[test]
+fn too_few_descriptors_are_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    for stack in STACKS {
+        let mut to_connect = 0;
+        for descriptors in 4..16 {
+            let args = ["connect", "127.0.0.1", &port, "--stack", stack, "--send", "x", "--timeout", "0.2"];
+            let output = finish(limited(descriptors, &args).spawn().unwrap());
+            let said = text(&output.stderr);
+            if !said.contains("timed out") {
+                assert_eq!(output.status.code(), Some(1), "{said}");
+                assert!(said.lines().last().unwrap().contains("raise `ulimit -n`"), "{stack}: {said}");
+                to_connect += u32::from(said.contains("no descriptor is left to connect to 127.0.0.1"));
+            }
+        }
+        assert!(to_connect > 0 || stack == "tap", "{stack}");
     }
 }

@@ -1,6 +1,6 @@
 //! `socklet serve`.
 
-use crate::command::{STACKS, Serving, ask, assert_fails, finish, free_port, run, socklet};
+use crate::command::{STACKS, Serving, ask, assert_fails, finish, free_port, limited, run, socklet, text};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::time::Duration;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -216,4 +216,75 @@ fn frames_are_captured() {
     let capture = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     assert!(capture.windows(11).filter(|window| window == b"look for me").count() >= 2);
+}
+
+#[test]
+fn a_capture_that_lacks_its_end_is_a_failure() {
+    let mut serving = Serving::on("tap", &["--pcap", "/dev/full"]);
+    assert_eq!(ask(&mut serving.connect(), b"lost"), b"lost");
+    serving.signal("-TERM");
+    serving.rest();
+    let output = finish(serving.child);
+    let printed = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.contains("the capture /dev/full lacks its end (No space left"), "{printed}");
+}
+
+/// Wherever they run out, the remedy is the same.
+#[test]
+fn too_few_descriptors_are_named() {
+    for stack in STACKS {
+        let mut to_listen = 0;
+        for descriptors in 4..12 {
+            let port = free_port().to_string();
+            let args = ["serve", "--stack", stack, "--port", &port];
+            let mut child = limited(descriptors, &args).spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            if line.is_empty() {
+                let output = finish(child);
+                let said = text(&output.stderr);
+                assert_eq!(output.status.code(), Some(1), "{said}");
+                assert!(said.lines().last().unwrap().contains("raise `ulimit -n`"), "{stack}: {said}");
+                to_listen += u32::from(said.contains("no descriptor is left to listen on"));
+            } else {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+        assert!(to_listen > 0 || stack == "tap", "{stack}");
+    }
+}
+
+/// They wait for one, and the busy one is served as before. A client takes two.
+#[test]
+fn clients_without_a_descriptor_wait_and_are_complained_of_once() {
+    for descriptors in [24, 25] {
+        clients_wait(descriptors);
+    }
+}
+
+fn clients_wait(descriptors: u32) {
+    let port = free_port().to_string();
+    let args = ["serve", "--stack", "tap", "--port", &port];
+    let mut serving = Serving::begin(&mut limited(descriptors, &args));
+    let mut busy = serving.connect();
+    busy.write_all(b"x").unwrap();
+    busy.read_exact(&mut [0]).unwrap();
+    let mut others: Vec<_> = (0..24).map(|_| serving.connect()).collect();
+    for _ in 0..300 {
+        busy.write_all(b"x").unwrap();
+        busy.read_exact(&mut [0]).unwrap();
+    }
+    let mut last = others.pop().unwrap();
+    last.write_all(b"y").unwrap();
+    drop((busy, others));
+    last.read_exact(&mut [0]).unwrap();
+    drop(last);
+    serving.signal("-TERM");
+    serving.rest();
+    let output = finish(serving.child);
+    let printed = text(&output.stderr);
+    assert!(printed.contains("the relay cannot accept a connection now (Too many open files"), "{printed}");
+    assert!(printed.lines().count() < 20, "{printed}");
 }

@@ -49,7 +49,7 @@ pub(crate) struct DemoArgs {
 /// What the TCP segments are made by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StackKind {
-    /// smoltcp on a TAP interface, in a private network unless --tap names one
+    /// smoltcp on a TAP interface in a private network
     #[cfg(target_os = "linux")]
     Tap,
     /// The operating system
@@ -93,9 +93,9 @@ pub(crate) struct ServeArgs {
     /// What clients get
     #[arg(long, value_enum, default_value = "echo")]
     pub(crate) service: ServiceKind,
-    /// What `reply` answers
-    #[arg(long, value_name = "TEXT", default_value = "ok\n")]
-    pub(crate) reply: String,
+    /// What `reply` answers [default: ok, and the end of the line]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reply: Option<String>,
     /// How text is written in bytes: utf-8 or gbk
     #[arg(long, default_value_t)]
     pub(crate) encoding: Encoding,
@@ -132,7 +132,7 @@ pub(crate) struct ServeArgs {
     /// Do not sleep before nothing has happened for so long: quicker answers for a busy processor
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
     pub(crate) spin: u64,
-    /// Print what was counted, every so often and at the end
+    /// Print what was counted, every so often and at the end; 0 for the end alone
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) stats: Option<Duration>,
     /// Write all frames of the TAP interface to this file, for Wireshark

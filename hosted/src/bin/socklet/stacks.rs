@@ -41,6 +41,12 @@ pub(crate) fn cannot_listen(address: SocketAddr, kind: ErrorKind, error: impl fm
         ErrorKind::AddressInUse => "choose another with --port, or end the program that has it",
         ErrorKind::NoAddress => "it is not an address of this host; give one of its own with --bind",
         ErrorKind::Unsupported => "use --stack tap",
+        // There is room for the one listener.
+        ErrorKind::NoSlot => {
+            return Failure::failed(format_args!(
+                "no descriptor is left to listen on {address}: raise `ulimit -n`"
+            ));
+        }
         ErrorKind::InvalidState => "this stack cannot choose a port; give one with --port",
         _ if address.port() < 1024 => "ports below 1024 may need root; choose another with --port",
         _ => "choose another with --port or --bind",

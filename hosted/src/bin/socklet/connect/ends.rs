@@ -3,12 +3,13 @@
 use super::host::name;
 use super::say;
 use super::way::Way;
-use crate::args::ConnectArgs;
+use crate::args::{ConnectArgs, StackKind};
 use crate::failure::Failure;
 use core::cell::Cell;
 use core::net::SocketAddr;
 use socklet::client::Event;
 use socklet::connection::Reason;
+use socklet::stack::ErrorKind;
 use socklet::time::Instant;
 use std::rc::Rc;
 
@@ -100,7 +101,23 @@ pub(super) fn verdict(last: Option<Last>, args: &ConnectArgs) -> Result<(), Fail
         Reason::Unreachable | Reason::LinkDown => "check the address and the network",
         Reason::TimedOut(_) => "check that the host is up, or raise --timeout",
         Reason::Reset => "the server gave the connection up; its log may say why",
-        Reason::Rejected | Reason::Failed(_) => "check the address, or try --stack os",
+        Reason::Failed(kind) => return Err(cannot_connect(kind, args)),
+        Reason::Rejected => "check the address",
     };
     Err(Failure::failed(format_args!("the connection to {} failed: {reason}; {remedy}", name(args))))
+}
+
+/// What the stack says of itself or of the system, not of the peer.
+fn cannot_connect(kind: ErrorKind, args: &ConnectArgs) -> Failure {
+    let (name, elsewhere) =
+        (name(args), if args.stack == StackKind::Os { "" } else { ", or try --stack os" });
+    match kind {
+        // There is room for the one connection.
+        ErrorKind::NoSlot => {
+            Failure::failed(format_args!("no descriptor is left to connect to {name}: raise `ulimit -n`"))
+        }
+        kind => Failure::failed(format_args!(
+            "the connection to {name} failed: {kind}; check the address{elsewhere}"
+        )),
+    }
 }

@@ -178,7 +178,9 @@ fn outcome<S: TcpStack>(
 }
 
 fn waker(driver: &Driver) -> Result<Waker, Failure> {
-    driver.waker().map_err(|error| Failure::failed(format_args!("no descriptor is left ({error})")))
+    driver
+        .waker()
+        .map_err(|error| Failure::failed(format_args!("no descriptor is left ({error}): raise `ulimit -n`")))
 }
 
 /// The second signal ends the program also while standard output takes nothing.

@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::stacks;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
+use rustix::io::Errno;
 use socklet::connection::{Deadline, Reason};
 use socklet::smoltcp::Memory;
 use socklet::stack::ErrorKind;
@@ -70,7 +71,10 @@ impl Way for Relayed {
                 io::ErrorKind::ConnectionRefused => Reason::Refused,
                 io::ErrorKind::TimedOut => Reason::TimedOut(Deadline::Connect),
                 io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Reason::Unreachable,
-                _ => Reason::Failed(ErrorKind::Other),
+                _ => Reason::Failed(match Errno::from_io_error(&error) {
+                    Some(Errno::MFILE | Errno::NFILE) => ErrorKind::NoSlot,
+                    _ => ErrorKind::Other,
+                }),
             },
             // What was idle had not begun.
             (Reason::TimedOut(_), _) if !reached => Reason::TimedOut(Deadline::Connect),

@@ -19,7 +19,7 @@ pub(super) fn read_input(encoding: Option<Encoding>, waker: Waker, broken: Broke
     let (sender, receiver) = sync_channel(PIECES);
     thread::spawn(move || {
         let mut input = io::stdin().lock();
-        let mut decoder = Decoder::new(Encoding::Utf8);
+        let mut recoder = encoding.filter(|encoding| *encoding != Encoding::Utf8).map(Recoder::new);
         let mut buffer = vec![0; PIECE];
         loop {
             let piece = match input.read(&mut buffer) {
@@ -35,23 +35,49 @@ pub(super) fn read_input(encoding: Option<Encoding>, waker: Waker, broken: Broke
                     return;
                 }
             };
-            let piece = match encoding {
-                None | Some(Encoding::Utf8) => piece.to_vec(),
-                Some(encoding) => {
-                    let mut text = String::new();
-                    decoder.decode(piece, &mut text);
-                    encode(encoding, text)
-                }
+            let piece = match &mut recoder {
+                None => piece.to_vec(),
+                Some(recoder) => recoder.piece(piece),
             };
             if sender.send(piece).is_err() {
                 break;
             }
             waker.wake();
         }
+        if let Some(recoder) = recoder {
+            // Nobody takes it when the connection has ended.
+            let _ = sender.send(recoder.rest());
+        }
         drop(sender);
         waker.wake();
     });
     receiver
+}
+
+/// Text in UTF-8, on its way to another encoding.
+struct Recoder {
+    decoder: Decoder,
+    encoding: Encoding,
+}
+
+impl Recoder {
+    fn new(encoding: Encoding) -> Self {
+        Self { decoder: Decoder::new(Encoding::Utf8), encoding }
+    }
+
+    fn piece(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut text = String::new();
+        self.decoder.decode(bytes, &mut text);
+        encode(self.encoding, text)
+    }
+
+    /// What a character that was broken off has become.
+    fn rest(self) -> Vec<u8> {
+        let mut text = String::new();
+        let malformed = self.decoder.finish(&mut text);
+        warn_of(malformed, "of standard input", Encoding::Utf8);
+        encode(self.encoding, text)
+    }
 }
 
 /// What `encoding` does not have becomes a question mark.
@@ -60,10 +86,22 @@ fn encode(encoding: Encoding, mut text: String) -> Vec<u8> {
         match encoding.encode(&text) {
             Ok(bytes) => return bytes.into_owned(),
             Err(unmappable) => {
-                log::warn!("{unmappable}; it is sent as a question mark");
+                // It stands for what was no character: that is said at the end.
+                if unmappable.character != char::REPLACEMENT_CHARACTER {
+                    log::warn!("{unmappable}; it is sent as a question mark");
+                }
                 text = text.replace(unmappable.character, "?");
             }
         }
+    }
+}
+
+/// Says that there was something in a text that is none.
+fn warn_of(malformed: u64, whence: &str, encoding: Encoding) {
+    match malformed {
+        0 => {}
+        1 => log::warn!("1 sequence {whence} that is not {encoding} was replaced"),
+        _ => log::warn!("{malformed} sequences {whence} that are not {encoding} were replaced"),
     }
 }
 
@@ -109,9 +147,7 @@ pub(super) fn write_output(
             text.clear();
             let malformed = decoder.finish(&mut text);
             let _ = write(text.as_bytes());
-            if malformed > 0 {
-                log::warn!("{malformed} sequences that are not {encoding} were replaced");
-            }
+            warn_of(malformed, "from the peer", encoding);
         }
     };
     (sender, thread::spawn(body))

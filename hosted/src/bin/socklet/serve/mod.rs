@@ -29,6 +29,8 @@ pub(crate) use places::run;
 const GRACE: Duration = Duration::from_secs(5);
 /// The part of it in which clients cannot finish any more: what is left is closed, and the relay passes on the last bytes.
 const CLOSING: Duration = Duration::from_secs(1);
+/// What `reply` answers unless told.
+const REPLY: &str = "ok\n";
 /// What a stack without zero-copy holds back for each connection.
 const HOLDBACK: usize = 4096;
 
@@ -193,7 +195,7 @@ impl Chosen {
             ServiceKind::Discard => Self::Discard,
             ServiceKind::Chargen => Self::Chargen,
             ServiceKind::Reply => {
-                let text = args.encoding.encode(&args.reply);
+                let text = args.encoding.encode(args.reply.as_deref().unwrap_or(REPLY));
                 let text = text.map_err(|error| Failure::usage(format_args!("--reply: {error}")))?;
                 Self::Reply(Reply::new(text.into_owned()))
             }

@@ -1,7 +1,7 @@
 //! Where each stack listens.
 
 use super::{Place, serve};
-use crate::args::{ServeArgs, StackKind};
+use crate::args::{ServeArgs, ServiceKind, StackKind};
 use crate::failure::Failure;
 use crate::output::Background;
 use crate::stacks;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
+    args.refuse_what_no_stack_can()?;
     let connections = usize::from(args.connections);
     match args.stack {
         #[cfg(target_os = "linux")]
@@ -43,6 +44,20 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 impl ServeArgs {
+    fn refuse_what_no_stack_can(&self) -> Result<(), Failure> {
+        match self.bind {
+            _ if self.reply.is_some() && self.service != ServiceKind::Reply => {
+                Err(Failure::usage("--reply needs --service reply"))
+            }
+            Some(bind) if bind.is_multicast() || bind == IpAddr::V4(Ipv4Addr::BROADCAST) => {
+                Err(Failure::usage(format_args!(
+                    "--bind {bind} is not that of one host, and TCP needs one: give another"
+                )))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     fn refuse_tap_options(&self) -> Result<(), Failure> {
         match () {
             () if self.tap.is_some() => Err(Failure::usage("--tap needs --stack tap")),
@@ -90,7 +105,7 @@ impl Place {
 #[cfg(target_os = "linux")]
 mod on_tap {
     use super::*;
-    use crate::args::{Cidr, ServiceKind};
+    use crate::args::Cidr;
     use crate::serve::stats::Carrier;
     use crate::serve::{sum_up, work};
     use core::time::Duration;
@@ -132,9 +147,18 @@ mod on_tap {
             if self.port == 0 {
                 return Err(Failure::usage("--tap cannot choose a port: give one with --port"));
             }
-            if ip.is_multicast() || ip.is_unspecified() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            if !own.is_one_host() {
                 return Err(Failure::usage(format_args!(
-                    "--address {ip} is not that of one host: give another, as in 192.168.69.2/24"
+                    "--address {ip}/{} is not that of one host on a network: give another, as in 192.168.69.2/24",
+                    own.prefix
+                )));
+            }
+            if let Some(bind) = self.bind
+                && bind != ip
+                && !(bind.is_unspecified() && bind.is_ipv4() == ip.is_ipv4())
+            {
+                return Err(Failure::usage(format_args!(
+                    "--bind {bind} is not the server's address on --tap, which is {ip}: leave out --bind"
                 )));
             }
             match self.gateway {
@@ -155,6 +179,14 @@ mod on_tap {
     }
 
     impl Cidr {
+        /// Whether it names one host, which others can reach; in IPv4, not the network or all of its hosts (RFC 1122, section 3.2.1.3).
+        fn is_one_host(self) -> bool {
+            let (own, host) = (bits(self.ip), self.host_bits());
+            let of_network = self.ip.is_ipv4() && host > 1 && [0, host].contains(&(own & host));
+            !(self.ip.is_multicast() || self.ip.is_unspecified() || self.ip.is_loopback() || of_network)
+                && self.ip != IpAddr::V4(Ipv4Addr::BROADCAST)
+        }
+
         /// The bits that tell hosts apart.
         fn host_bits(self) -> u128 {
             let len = if self.ip.is_ipv4() { 32 } else { 128 };
@@ -313,13 +345,19 @@ mod on_tap {
         match &args.pcap {
             None => on_device(tap, (ip, prefix), gateway, place, args),
             Some(path) => {
-                let device = pcap::capture(tap, path).map_err(|error| {
-                    let path = path.display();
+                let name = path.display();
+                let (device, loss) = pcap::capture(tap, path).map_err(|error| {
                     Failure::failed(format_args!(
-                        "the capture {path} cannot be written ({error}): choose another with --pcap"
+                        "the capture {name} cannot be written ({error}): choose another with --pcap"
                     ))
                 })?;
-                on_device(device, (ip, prefix), gateway, place, args)
+                let end = on_device(device, (ip, prefix), gateway, place, args)?;
+                match loss.reason() {
+                    None => Ok(end),
+                    Some(error) => Err(Failure::failed(format_args!(
+                        "the capture {name} lacks its end ({error}): free the disk, or choose another with --pcap"
+                    ))),
+                }
             }
         }
     }
@@ -382,6 +420,16 @@ mod on_tap {
             assert!(cidr("fd00::2/64").contains(ip("fd00::1:0:0:1")));
             assert!(!cidr("fd00::2/64").contains(ip("fd01::1")));
             assert!(cidr("fd00::2/0").contains(ip("::1")) && cidr("10.9.0.2/0").contains(ip("1.1.1.1")));
+            for one in
+                ["10.9.0.2/24", "10.9.0.0/31", "10.9.0.1/31", "10.9.0.0/32", "fd00::/64", "10.9.0.255/16"]
+            {
+                assert!(cidr(one).is_one_host(), "{one}");
+            }
+            for other in
+                ["10.9.0.0/24", "10.9.0.255/24", "127.0.0.1/8", "::1/64", "224.0.0.1/4", "255.255.255.255/32"]
+            {
+                assert!(!cidr(other).is_one_host(), "{other}");
+            }
             for (own, other) in [
                 ("10.9.0.2/24", Some("10.9.0.1")),
                 ("10.9.0.1/24", Some("10.9.0.2")),
