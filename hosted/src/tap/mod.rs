@@ -313,24 +313,24 @@ fn negotiate<F>(
     if options.multi_queue {
         flags |= sys::IFF_MULTI_QUEUE;
     }
-    let mut told = false;
     if options.offload {
         match attach(flags | sys::IFF_VNET_HDR) {
             Ok(fd) => {
                 grant_offloads(&options.name, |flags| set_offload(&fd, flags));
                 return Ok((fd, true));
             }
-            Err(Error::Attach { source, .. }) if Errno::from_io_error(&source) == Some(Errno::INVAL) => {
-                log::warn!("{}: the kernel refuses virtio-net headers; going without offloads", options.name);
-                told = true;
-            }
+            // So says a kernel without these headers; or the interface is of another kind, and is refused again.
+            Err(Error::Attach { source, .. }) if Errno::from_io_error(&source) == Some(Errno::INVAL) => {}
             Err(error) => return Err(error),
         }
     }
     let fd = attach(flags)?;
+    if options.offload {
+        log::warn!("{}: the kernel refuses virtio-net headers; going without offloads", options.name);
+    }
     // An interface that outlives its programs keeps what the last one granted. A kernel without headers need not know offloads.
     if let Err(errno) = set_offload(&fd, 0)
-        && !told
+        && !options.offload
     {
         log::warn!("{}: the kernel does not reset its offloads ({errno})", options.name);
     }

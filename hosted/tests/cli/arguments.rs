@@ -36,6 +36,10 @@ fn wrong_arguments_are_named() {
         (&on_tap("224.0.0.1/4"), &["--address 224.0.0.1", "one host"]),
         (&on_tap_by("10.9.0.2/24", "fd00::1"), &["--gateway fd00::1", "one family"]),
         (&on_tap_by("10.9.0.2/24", "10.9.0.2"), &["--gateway 10.9.0.2", "own address"]),
+        (
+            &on_tap_by("10.9.0.2/24", "10.9.0.255"),
+            &["--gateway 10.9.0.255", "one host in --address 10.9.0.2/24"],
+        ),
         (&on_tap_by("10.9.0.2/24", "10.9.1.1"), &["--gateway 10.9.1.1", "outside of", "10.9.0.2/24"]),
         (
             &["serve", "--service", "reply", "--reply", "\u{1f600}", "--encoding", "gbk", "--stack", "os"],

@@ -1,6 +1,8 @@
 //! `socklet demo`.
 
-use crate::command::{run, text};
+use crate::command::{assert_fails, finish, limited, run, text};
+use core::time::Duration;
+use std::time::Instant;
 
 #[test]
 fn the_demo_checks_every_byte_on_tap_and_in_memory() {
@@ -14,4 +16,12 @@ fn the_demo_checks_every_byte_on_tap_and_in_memory() {
         assert!(printed.ends_with("every byte was right\n"), "{printed}");
         assert!(printed.contains("memory per connection"), "{printed}");
     }
+}
+
+#[test]
+fn too_few_descriptors_for_the_demo_are_named_at_once() {
+    let start = Instant::now();
+    let output = finish(limited(64, &["demo", "--clients", "64", "--bytes", "10k"]).spawn().unwrap());
+    assert_fails(&output, 1, &["Too many open files", "--clients", "raise `ulimit -n`"]);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }

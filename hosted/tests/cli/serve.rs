@@ -166,6 +166,8 @@ fn memory_that_the_machine_does_not_have_is_named() {
 
 #[test]
 fn an_interface_that_may_not_be_had_is_named() {
+    let output = run(&["serve", "--tap", "lo", "--address", "192.168.69.2/24"]);
+    assert_fails(&output, 1, &["the interface lo cannot be opened"]);
     let output = run(&["serve", "--tap", "a-name-that-is-too-long", "--address", "192.168.69.2/24"]);
     assert_fails(&output, 1, &["a-name-that-is-too-long", "1 to 15"]);
 }

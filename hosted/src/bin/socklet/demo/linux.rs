@@ -2,6 +2,7 @@
 
 use super::plan::{Outcome, PATIENCE, PING, Plan, SLICE, Stream};
 use core::net::SocketAddr;
+use rustix::io::Errno;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Barrier, Mutex, PoisonError, mpsc};
@@ -40,7 +41,7 @@ pub(super) fn clients(server: SocketAddr, plan: &Plan) -> Outcome {
                         outcome.connections += 1;
                         outcome.bytes += plan.bytes;
                     }
-                    Err(error) => outcome.errors.push(format!("client {index}: {error}")),
+                    Err(error) => outcome.errors.push(format!("client {index}: {error}{}", remedy(&error))),
                 }
             };
             if let Err(error) = Builder::new().spawn_scoped(scope, client) {
@@ -60,6 +61,14 @@ pub(super) fn clients(server: SocketAddr, plan: &Plan) -> Outcome {
     let mut outcome = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
     outcome.elapsed = lock(&start).map_or_else(Default::default, |start| start.elapsed());
     outcome
+}
+
+/// What the user can do about an error of the system, if it is that.
+fn remedy(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE) => ": ask for fewer with --clients, or raise `ulimit -n`",
+        Some(_) | None => "",
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

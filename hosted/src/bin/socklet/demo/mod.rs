@@ -42,10 +42,12 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     }
     let mut errors = rows.iter().flat_map(|row| &row.outcome.errors);
     let first = errors.next().map_or("not all clients came to an end", String::as_str);
-    let more = errors.count();
-    Err(Failure::failed(format_args!(
-        "{first} (and {more} more errors); `--seed {seed}` sends the same bytes again"
-    )))
+    let more = match errors.count() {
+        0 => String::new(),
+        1 => " (and 1 more error)".into(),
+        more => format!(" (and {more} more errors)"),
+    };
+    Err(Failure::failed(format_args!("{first}{more}; `--seed {seed}` sends the same bytes again")))
 }
 
 /// One direction of the demo.

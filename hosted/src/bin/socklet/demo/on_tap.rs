@@ -33,7 +33,13 @@ pub(super) fn run(sandbox: &Sandbox, tap: Tap, args: &DemoArgs, seed: u64) -> Re
         let no_resources = |error| {
             Failure::failed(format_args!("the demo cannot start ({error}): raise `ulimit -n` and `-u`"))
         };
-        rows.push(Row { title, outcome: outcome.map_err(no_resources)? });
+        let outcome = outcome.map_err(no_resources)?;
+        let failed = !outcome.errors.is_empty();
+        rows.push(Row { title, outcome });
+        if failed {
+            // What failed here would fail there too, and take its time.
+            break;
+        }
     }
     Ok(rows)
 }

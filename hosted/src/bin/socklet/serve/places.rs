@@ -169,6 +169,12 @@ mod on_tap {
                 Some(gateway) if gateway.is_ipv4() != ip.is_ipv4() => Err(Failure::usage(format_args!(
                     "--gateway {gateway} and --address {ip} are not of one family: give both in IPv4 or both in IPv6"
                 ))),
+                Some(gateway) if own.contains(gateway) && !(Cidr { ip: gateway, ..own }).is_one_host() => {
+                    Err(Failure::usage(format_args!(
+                        "--gateway {gateway} is not that of one host in --address {ip}/{}: give another",
+                        own.prefix
+                    )))
+                }
                 Some(gateway) if !own.contains(gateway) => Err(Failure::usage(format_args!(
                     "--gateway {gateway} is outside of --address {ip}/{}: give one inside",
                     own.prefix
