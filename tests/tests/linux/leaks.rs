@@ -98,7 +98,7 @@ impl Limit {
 
 impl Drop for Limit {
     fn drop(&mut self) {
-        setrlimit(Resource::Nofile, self.0.clone()).unwrap();
+        setrlimit(Resource::Nofile, self.0).unwrap();
     }
 }
 
