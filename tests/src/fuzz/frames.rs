@@ -1,6 +1,6 @@
 use super::Input;
 use crate::hostile::{PEER, Peer, Rig, Segment};
-use core::net::SocketAddrV4;
+use core::net::SocketAddr;
 use socklet::server::ServerConfig;
 use socklet::time::{Duration, Instant};
 
@@ -51,7 +51,7 @@ pub fn frames(data: &[u8]) {
 
 /// A segment for one of the connections, or for none.
 fn segment<'a>(input: &mut Input<'a>, peers: &[Peer; 2], which: usize) -> Segment<'a> {
-    let stranger = Peer { address: SocketAddrV4::new(PEER, 4000), seq: 77, ack: 0 };
+    let stranger = Peer { address: SocketAddr::from((PEER, 4000)), seq: 77, ack: 0 };
     let peer = peers.get(which).copied().unwrap_or(stranger);
     let flags = input.byte();
     // Near what is expected, on either side, or anywhere.

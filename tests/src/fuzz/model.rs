@@ -1,7 +1,7 @@
 use super::Input;
 use crate::Pattern;
-use crate::hostile::{Answer, PEER, Peer, Rig, Segment, Stack, arp_reply, flag};
-use core::net::{SocketAddr, SocketAddrV4};
+use crate::hostile::{Answer, PEER, Peer, Rig, Segment, Stack, flag, neighbor};
+use core::net::SocketAddr;
 use socklet::connection::{Deadlines, Reason};
 use socklet::server::{Event, Server, ServerConfig};
 use socklet::stack::{Received, Sent, TcpStack};
@@ -110,7 +110,7 @@ impl World {
 
     fn connect(&mut self) {
         let number = self.links.len() as u64;
-        let address = SocketAddrV4::new(PEER, FIRST_PORT + number as u16);
+        let address = SocketAddr::from((PEER, FIRST_PORT + number as u16));
         if number > 1000 {
             return;
         }
@@ -171,7 +171,7 @@ impl World {
     }
 
     fn turn(&mut self) {
-        self.rig.send(&arp_reply(PEER));
+        self.rig.send(&neighbor(PEER));
         for _ in 0..1000 {
             let now = self.rig.now;
             while let Some(event) = {

@@ -1,5 +1,6 @@
 use super::rig::Rig;
-use super::{Figure, Random, Segment, flag};
+use super::{Figure, Random, Segment, flag, neighbor};
+use crate::IpVersion;
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpCidr};
@@ -10,16 +11,42 @@ use socklet::time::Duration;
 const WINDOW: usize = 65_535;
 const SPOOFED: usize = 1_000_000;
 
-fn rig() -> Rig {
-    Rig::new(2, WINDOW, ServerConfig::default().with_deadlines(Deadlines::NONE))
+fn rig(version: IpVersion) -> Rig {
+    Rig::over(version, 2, WINDOW, ServerConfig::default().with_deadlines(Deadlines::NONE))
 }
 
 /// Resets with random sequence numbers, against a connection and against smoltcp alone.
 pub(super) fn resets() -> Vec<Figure> {
-    let mut rig = rig();
+    let (challenges, kills) = resets_over(IpVersion::V4);
+    vec![
+        Figure {
+            scenario: "10^6 spoofed resets against a window of 64 KiB: connections ended",
+            measured: format!("0 ({challenges} in the window, challenged)"),
+            bound: "0",
+        },
+        Figure {
+            scenario: "the same against smoltcp alone",
+            measured: kills.to_string(),
+            bound: "> 0, so that the attack is one",
+        },
+    ]
+}
+
+pub(super) fn resets_v6() -> Vec<Figure> {
+    let (challenges, kills) = resets_over(IpVersion::V6);
+    vec![Figure {
+        scenario: "the same resets over IPv6: connections ended, and with smoltcp alone",
+        measured: format!("0 ({challenges} challenged), {kills}"),
+        bound: "0, > 0",
+    }]
+}
+
+/// How many were challenged, and how many connections of smoltcp's they ended.
+fn resets_over(version: IpVersion) -> (u64, usize) {
+    let mut rig = rig(version);
     let mut peer = rig.open(2000);
     let mut random = Random(11);
-    let mut smoltcp = Bare::new();
+    let mut smoltcp = Bare::new(version);
     for _ in 0..SPOOFED / 1000 {
         for _ in 0..1000 {
             let reset = Segment { flags: flag::RST, seq: random.next() as u32, ..peer.segment(b"") };
@@ -34,24 +61,24 @@ pub(super) fn resets() -> Vec<Figure> {
     peer.echo(&mut rig, b"still here");
     let challenges = rig.stack.stats().challenges;
     assert!(smoltcp.kills > 0, "the attack is not strong enough to tell");
-    vec![
-        Figure {
-            scenario: "10^6 spoofed resets against a window of 64 KiB: connections ended",
-            measured: format!("0 ({challenges} in the window, challenged)"),
-            bound: "0",
-        },
-        Figure {
-            scenario: "the same against smoltcp alone",
-            measured: smoltcp.kills.to_string(),
-            bound: "> 0, so that the attack is one",
-        },
-    ]
+    (challenges, smoltcp.kills)
 }
 
 /// SYNs, and data whose acknowledgement number was guessed.
 pub(super) fn syns_and_data() -> Vec<Figure> {
+    vec![syns_and_data_over(
+        IpVersion::V4,
+        "10^5 spoofed SYNs and 10^5 data segments at the exact sequence number with a guessed ACK",
+    )]
+}
+
+pub(super) fn syns_and_data_v6() -> Vec<Figure> {
+    vec![syns_and_data_over(IpVersion::V6, "the same SYNs and data over IPv6")]
+}
+
+fn syns_and_data_over(version: IpVersion, scenario: &'static str) -> Figure {
     const EACH: usize = 100_000;
-    let mut rig = rig();
+    let mut rig = rig(version);
     let mut peer = rig.open(2000);
     let mut random = Random(12);
     let mut replies = 0;
@@ -74,11 +101,11 @@ pub(super) fn syns_and_data() -> Vec<Figure> {
     let seconds = EACH / 1000;
     // RFC 5961, section 7: smoltcp's limit is one a second and connection.
     assert!(replies <= 2 * seconds + 2, "{replies} replies in {seconds} s");
-    vec![Figure {
-        scenario: "10^5 spoofed SYNs and 10^5 data segments at the exact sequence number with a guessed ACK",
+    Figure {
+        scenario,
         measured: format!("0 ended, 0 octets taken, {replies} challenges in {seconds} s"),
         bound: "0, 0, 2 a second",
-    }]
+    }
 }
 
 /// smoltcp alone: one socket, opened again when it was killed.
@@ -90,19 +117,20 @@ struct Bare {
 }
 
 impl Bare {
-    fn new() -> Self {
-        let mut wire = rig();
+    fn new(version: IpVersion) -> Self {
+        let mut wire = rig(version);
         let mut interface = Interface::new(
             Config::new(HardwareAddress::Ethernet(super::SERVER_MAC)),
             wire.stack.device_mut(),
             smoltcp::time::Instant::ZERO,
         );
-        interface.update_ip_addrs(|addrs| addrs.push(IpCidr::new(super::SERVER.into(), 24)).expect("room"));
+        let own = IpCidr::new(version.server().into(), 24);
+        interface.update_ip_addrs(|addrs| addrs.push(own).expect("room"));
         let buffer = || tcp::SocketBuffer::new(vec![0; WINDOW]);
         let mut sockets = SocketSet::new(vec![]);
         sockets.add(tcp::Socket::new(buffer(), buffer()));
         let mut bare = Self { interface, sockets, wire, kills: 0 };
-        bare.wire.send(&super::arp_reply(super::PEER));
+        bare.wire.send(&neighbor(version.peer()));
         bare.poll();
         bare.open();
         bare
@@ -124,7 +152,7 @@ impl Bare {
         self.socket().abort();
         self.poll();
         self.socket().listen(7).expect("port 7");
-        let address = core::net::SocketAddrV4::new(super::PEER, 2000);
+        let address = self.wire.peer(2000);
         self.wire.answers();
         self.wire.send(&Segment::syn(address, 1000).frame());
         self.poll();

@@ -1,7 +1,8 @@
 use super::lan::{Guest, Lan, TICK};
 use super::rig::Rig;
 use super::{Figure, Random, Segment};
-use core::net::{Ipv4Addr, SocketAddrV4};
+use crate::IpVersion;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use socklet::server::ServerConfig;
 use socklet::smoltcp::ConnectionHandle;
 use socklet::stack::{Received, TcpStack};
@@ -43,19 +44,35 @@ impl Visit {
 /// 10,000 SYN/s from anywhere on the Internet against 8 slots, 4 of which carry streams.
 pub(super) fn flood() -> Vec<Figure> {
     let title = "SYN flood, 10,000/s for 30 s from random sources, 8 slots: throughput kept by 4 connections";
-    flood_from(title, |random| Ipv4Addr::from(0x2000_0000 + random.below(0x4000_0000) as u32))
+    flood_from(IpVersion::V4, title, |random| {
+        Ipv4Addr::from(0x2000_0000 + random.below(0x4000_0000) as u32).into()
+    })
+}
+
+/// From all of 2000::/3: no two of these SYNs have an address in common.
+pub(super) fn flood_v6() -> Vec<Figure> {
+    let title = "SYN flood of the same rate over IPv6, from random sources: throughput kept";
+    flood_from(IpVersion::V6, title, |random| {
+        let [high, low] = [random.next(), random.next()];
+        let bits = u128::from(high >> 3) << 64 | u128::from(low);
+        Ipv6Addr::from(0x2000 << 112 | bits).into()
+    })
 }
 
 /// The same from addresses of the server's own network, whose hardware addresses it must ask for, and nobody answers.
 pub(super) fn flood_on_link() -> Vec<Figure> {
     let title =
         "SYN flood of the same rate from the server's own network, where nobody answers ARP: throughput kept";
-    flood_from(title, |random| Ipv4Addr::new(10, 0, 0, 100 + random.below(100) as u8))
+    flood_from(IpVersion::V4, title, |random| Ipv4Addr::new(10, 0, 0, 100 + random.below(100) as u8).into())
 }
 
-fn flood_from(scenario: &'static str, source: impl Fn(&mut Random) -> Ipv4Addr) -> Vec<Figure> {
-    let rig = Rig::seeded(1, 8, 2048, ServerConfig::default(), Duration::from_millis(1));
-    let mut lan = Lan::new(rig, Guest::new(3));
+fn flood_from(
+    version: IpVersion,
+    scenario: &'static str,
+    source: impl Fn(&mut Random) -> IpAddr,
+) -> Vec<Figure> {
+    let rig = Rig::seeded(version, 1, 8, 2048, ServerConfig::default(), Duration::from_millis(1));
+    let mut lan = Lan::new(rig, Guest::new(3, version));
     for _ in 0..4 {
         lan.guests[0].start_stream();
     }
@@ -121,6 +138,6 @@ fn rate(lan: &mut Lan, seconds: u64, mut attack: impl FnMut(&mut Lan, u64) -> Op
     (lan.guests[0].echoed() - before) / seconds
 }
 
-fn syn_from(ip: Ipv4Addr, random: &mut Random) -> Vec<u8> {
-    Segment::syn(SocketAddrV4::new(ip, random.next() as u16 | 1024), random.next() as u32).frame()
+fn syn_from(ip: IpAddr, random: &mut Random) -> Vec<u8> {
+    Segment::syn(SocketAddr::new(ip, random.next() as u16 | 1024), random.next() as u32).frame()
 }

@@ -1,10 +1,10 @@
 //! A rig with honest guests on its network, and a line of limited rate before it.
 
+use super::neighbor::{asked_for, neighbor};
 use super::rig::{Rig, stamp};
-use super::segment::{PEER, SERVER, arp_reply};
-use crate::Pattern;
 use crate::cable::{CableEnd, CableOptions, cable};
-use core::net::{Ipv4Addr, SocketAddr};
+use crate::{IpVersion, Pattern};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use smoltcp::phy::{Device, RxToken, TxToken};
 use smoltcp::wire::{EthernetAddress, HardwareAddress};
 use socklet::smoltcp::{Config, ConnectionHandle, Memory, SmoltcpStack};
@@ -26,6 +26,7 @@ pub struct Guest {
     pub stack: SmoltcpStack<'static, CableEnd>,
     far: CableEnd,
     mac: EthernetAddress,
+    server: SocketAddr,
     streams: Vec<Stream>,
 }
 
@@ -39,19 +40,22 @@ struct Stream {
 
 impl Guest {
     /// Host number `number`, with buffers of 2 KiB.
-    pub fn new(number: u8) -> Self {
+    pub fn new(number: u8, version: IpVersion) -> Self {
         let [near, far] = cable(CableOptions { delay: Duration::ZERO, ..CableOptions::default() });
         let mac = EthernetAddress([2, 0, 0, 0, 0, number]);
         let config = Config::new(HardwareAddress::Ethernet(mac), number.into());
         let mut stack = SmoltcpStack::new(near, config, Memory::allocate(8, 2048, 2048, 0)).expect("a stack");
-        stack.add_address(Ipv4Addr::new(10, 0, 0, number).into(), 24).expect("an address");
-        Self { stack, far, mac, streams: Vec::new() }
+        let (ip, prefix): (IpAddr, u8) = match version {
+            IpVersion::V4 => (Ipv4Addr::new(10, 0, 0, number).into(), 24),
+            IpVersion::V6 => (Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into()).into(), 64),
+        };
+        stack.add_address(ip, prefix).expect("an address");
+        Self { stack, far, mac, server: SocketAddr::new(version.server(), 7), streams: Vec::new() }
     }
 
     /// Opens a connection to the server.
     pub fn connect(&mut self) -> ConnectionHandle {
-        let echo = SocketAddr::from((SERVER, 7));
-        self.stack.connect(echo, &ConnectOptions::default()).expect("a connection")
+        self.stack.connect(self.server, &ConnectOptions::default()).expect("a connection")
     }
 
     /// Opens one more connection that carries a stream.
@@ -124,12 +128,13 @@ impl Lan {
 
     /// Takes what the server sent to where it goes. What goes to the router is lost: nobody has those addresses.
     fn deliver(&mut self, now: Instant) {
+        let router = self.rig.version.peer();
         let mut asks_for_router = false;
         while let Some((rx, _)) = self.rig.far.receive(stamp(now)) {
             rx.consume(|frame| {
                 let to = EthernetAddress::from_bytes(&frame[..6]);
-                asks_for_router |= frame[12..14] == [8, 6] && frame[38..42] == PEER.octets();
-                for guest in self.guests.iter_mut().filter(|guest| to.is_broadcast() || to == guest.mac) {
+                asks_for_router |= asked_for(frame) == Some(router);
+                for guest in self.guests.iter_mut().filter(|guest| to.is_multicast() || to == guest.mac) {
                     if let Some(token) = guest.far.transmit(stamp(now)) {
                         token.consume(frame.len(), |bytes| bytes.copy_from_slice(frame));
                     }
@@ -137,7 +142,7 @@ impl Lan {
             });
         }
         if asks_for_router {
-            self.waiting.push_back(arp_reply(PEER));
+            self.waiting.push_back(neighbor(router));
         }
     }
 }

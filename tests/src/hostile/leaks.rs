@@ -150,7 +150,7 @@ fn end(rig: &mut Rig, port: u16, ending: Ending) {
 /// The connection with `peer`.
 fn latest(rig: &Rig, peer: &Peer) -> Id {
     let server = &rig.service.server;
-    let is_it = |id: &Id| server.peer(&rig.stack, *id).ok() == Some(peer.address.into());
+    let is_it = |id: &Id| server.peer(&rig.stack, *id).ok() == Some(peer.address);
     server.ids().find(is_it).expect("an open connection")
 }
 

@@ -5,10 +5,12 @@
 
 mod blind;
 mod clock;
+mod disorder;
 mod exhaustion;
 mod flood;
 mod lan;
 pub mod leaks;
+mod neighbor;
 mod odd;
 mod outgoing;
 mod prediction;
@@ -17,8 +19,9 @@ mod segment;
 mod slow;
 
 pub use lan::{Guest, Lan};
+pub use neighbor::neighbor;
 pub use rig::{Answer, Journal, Peer, Rig, Stack};
-pub use segment::{GATEWAY_MAC, PEER, SERVER, SERVER_MAC, Segment, arp_reply, flag};
+pub use segment::{GATEWAY_MAC, PEER, PEER_V6, SERVER, SERVER_MAC, SERVER_V6, Segment, flag};
 
 /// What a scenario measured, and the bound that it asserted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,16 +40,20 @@ pub type Scenario = (&'static str, fn() -> Vec<Figure>);
 /// All of them.
 pub const SCENARIOS: &[Scenario] = &[
     ("a_flood_of_syns_costs_little_and_keeps_nobody_out", flood::flood),
+    ("a_flood_over_ipv6_keeps_nobody_out", flood::flood_v6),
     ("a_flood_from_its_own_network_keeps_nobody_out", flood::flood_on_link),
     ("a_slowloris_loses_its_slots_at_the_progress_deadline", slow::slowloris),
     ("a_window_that_stays_shut_ends_at_the_write_stall_deadline", slow::zero_window),
     ("silly_windows_and_the_smallest_mss_deliver_every_byte", slow::silly),
     ("a_million_spoofed_resets_end_nothing", blind::resets),
+    ("a_million_spoofed_resets_over_ipv6_end_nothing", blind::resets_v6),
     ("spoofed_syns_and_data_end_and_change_nothing", blind::syns_and_data),
+    ("spoofed_syns_and_data_over_ipv6_end_and_change_nothing", blind::syns_and_data_v6),
     ("initial_sequence_numbers_repeat_by_chance_only", prediction::sequence_numbers),
     ("ports_repeat_by_chance_only", prediction::ports),
     ("odd_segments_get_the_reply_of_rfc_9293_and_no_slot", odd::replies),
-    ("overlaps_and_disorder_are_put_together_again", odd::disorder),
+    ("odd_segments_over_ipv6_get_the_same_replies_and_no_slot", odd::replies_v6),
+    ("overlaps_and_disorder_are_put_together_again", disorder::disorder),
     ("exhausted_slots_and_ports_are_typed_errors_and_recover", exhaustion::connects),
     ("a_clock_that_stops_jumps_or_goes_back_loses_no_connection", clock::steps),
     ("every_way_to_end_gives_everything_back", leaks::in_memory),

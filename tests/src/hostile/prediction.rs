@@ -1,5 +1,6 @@
 use super::rig::Rig;
 use super::{Figure, PEER, Random, Segment};
+use crate::IpVersion;
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use socklet::server::ServerConfig;
 use socklet::stack::{ConnectOptions, TcpStack};
@@ -12,7 +13,7 @@ const EACH: u64 = 1000;
 fn rig(restart: u64) -> Rig {
     // What a random number generator gives, at each start another.
     let mut random = Random(restart);
-    Rig::seeded(random.next(), 4, 512, ServerConfig::default(), Duration::ZERO)
+    Rig::seeded(IpVersion::V4, random.next(), 4, 512, ServerConfig::default(), Duration::ZERO)
 }
 
 /// Of 10^5 numbers of each kind across 100 restarts, each to the same 1,000 peers at the same time since the start.
@@ -75,7 +76,7 @@ fn connected(rig: &mut Rig, peer: SocketAddrV4) -> u32 {
     rig.stack.abort(connection).expect("a connection");
     rig.turn();
     rig.answers();
-    assert_eq!((answers[0].to, answers[0].flags), (peer, super::flag::SYN));
+    assert_eq!((answers[0].to, answers[0].flags), (peer.into(), super::flag::SYN));
     answers[0].seq
 }
 

@@ -1,9 +1,12 @@
-use super::segment::{PEER, SERVER, SERVER_MAC, Segment, arp_reply, flag};
+use super::neighbor::{asked_for, neighbor};
+use super::segment::{SERVER_MAC, Segment, flag};
+use crate::IpVersion;
 use crate::cable::{CableEnd, CableOptions, cable};
-use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use smoltcp::phy::{Device, RxToken, TxToken};
 use smoltcp::wire::{
-    ArpPacket, ArpRepr, EthernetFrame, EthernetProtocol, HardwareAddress, Ipv4Packet, TcpOption, TcpPacket,
+    EthernetFrame, EthernetProtocol, HardwareAddress, IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet,
+    TcpOption, TcpPacket,
 };
 use socklet::connection::{Reason, Traffic};
 use socklet::server::{Server, ServerConfig};
@@ -52,16 +55,26 @@ pub struct Rig {
     pub far: CableEnd,
     /// The virtual time.
     pub now: Instant,
+    /// What it is attacked over.
+    pub version: IpVersion,
+    /// ICMP errors that have come to the far end.
+    pub errors: u64,
 }
 
 impl Rig {
-    /// So many connections with buffers of so many octets each way.
+    /// So many connections with buffers of so many octets each way, over IPv4.
     pub fn new(connections: usize, buffer: usize, config: ServerConfig) -> Self {
-        Self::seeded(0x5eed, connections, buffer, config, Duration::ZERO)
+        Self::over(IpVersion::V4, connections, buffer, config)
+    }
+
+    /// The same over one or the other.
+    pub fn over(version: IpVersion, connections: usize, buffer: usize, config: ServerConfig) -> Self {
+        Self::seeded(version, 0x5eed, connections, buffer, config, Duration::ZERO)
     }
 
     /// The same from another seed, and with a cable that takes this time.
     pub fn seeded(
+        version: IpVersion,
         seed: u64,
         connections: usize,
         buffer: usize,
@@ -72,14 +85,18 @@ impl Rig {
         let memory = Memory::allocate(connections, buffer, buffer, 2);
         let own = HardwareAddress::Ethernet(SERVER_MAC);
         let mut stack = Stack::new(near, Config::new(own, seed), memory).expect("a stack");
-        stack.add_address(SERVER.into(), 24).expect("an address");
-        stack.set_gateway(PEER.into()).expect("a route");
+        let (any, prefix): (IpAddr, u8) = match version {
+            IpVersion::V4 => (Ipv4Addr::UNSPECIFIED.into(), 24),
+            IpVersion::V6 => (Ipv6Addr::UNSPECIFIED.into(), 64),
+        };
+        stack.add_address(version.server(), prefix).expect("an address");
+        stack.set_gateway(version.peer()).expect("a route");
         let storage: Vec<_> = (0..connections).map(|_| Default::default()).collect();
         let mut server = Server::new(storage, config);
-        server.listen(&mut stack, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 7))).expect("port 7");
+        server.listen(&mut stack, SocketAddr::new(any, 7)).expect("port 7");
         let service = Serve::new(server, Echo).observed_by(Journal::default());
-        let mut rig = Self { stack, service, far, now: Instant::from_secs(1) };
-        rig.send(&arp_reply(PEER));
+        let mut rig = Self { stack, service, far, now: Instant::from_secs(1), version, errors: 0 };
+        rig.send(&neighbor(version.peer()));
         rig.turn();
         rig
     }
@@ -104,7 +121,7 @@ impl Rig {
         panic!("at {} there is always more to do", self.now)
     }
 
-    /// Lets time pass, from deadline to deadline. What the stack sends is dropped, but for ARP.
+    /// Lets time pass, from deadline to deadline. What the stack sends is dropped, but for what it asks its neighbours.
     #[track_caller]
     pub fn pass(&mut self, time: Duration) {
         self.pass_and_see(time, |_| {});
@@ -140,7 +157,7 @@ impl Rig {
         self.answers()
     }
 
-    /// The segments that have come to the far end, or are on their way there. ARP requests are answered.
+    /// The segments that have come to the far end, or are on their way there. Questions for neighbours are answered.
     pub fn answers(&mut self) -> Vec<Answer> {
         let mut answers = Vec::new();
         let mut asked = Vec::new();
@@ -148,11 +165,12 @@ impl Rig {
             rx.consume(|frame| {
                 answers.extend(Answer::parse(frame));
                 asked.extend(asked_for(frame));
+                self.errors += u64::from(is_icmp_error(frame));
             });
         }
         if !asked.is_empty() {
             for ip in asked {
-                self.send(&arp_reply(ip));
+                self.send(&neighbor(ip));
             }
             self.turn();
             answers.extend(self.answers());
@@ -160,10 +178,15 @@ impl Rig {
         answers
     }
 
+    /// A port of the peer.
+    pub fn peer(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.version.peer(), port)
+    }
+
     /// The peer opens a connection from `port`.
     #[track_caller]
     pub fn open(&mut self, port: u16) -> Peer {
-        let address = SocketAddrV4::new(PEER, port);
+        let address = self.peer(port);
         let mut answers = self.arrives(Segment::syn(address, 1000));
         answers.retain(|answer| answer.to == address);
         let [Answer { flags, seq, ack: 1001, .. }] = answers[..] else {
@@ -202,13 +225,12 @@ pub(super) fn stamp(now: Instant) -> smoltcp::time::Instant {
     smoltcp::time::Instant::from_micros(now.as_micros().min(1 << 62) as i64)
 }
 
-/// The address that a frame asks for by ARP.
-fn asked_for(frame: &[u8]) -> Option<Ipv4Addr> {
-    let ethernet = EthernetFrame::new_checked(frame).ok()?;
-    let packet = (ethernet.ethertype() == EthernetProtocol::Arp).then(|| ethernet.payload())?;
-    match ArpRepr::parse(&ArpPacket::new_checked(packet).ok()?).ok()? {
-        ArpRepr::EthernetIpv4 { target_protocol_addr, .. } => Some(target_protocol_addr),
-        _ => None,
+/// Destination unreachable and its kind (RFC 792); all types below 128 (RFC 4443, section 2.1).
+fn is_icmp_error(frame: &[u8]) -> bool {
+    match frame[12..] {
+        [0x08, 0x00, ref ip @ ..] => ip[9] == 1 && matches!(ip[20], 3..=5 | 11 | 12),
+        [0x86, 0xdd, ref ip @ ..] => ip[6] == 58 && ip[40] < 128,
+        _ => false,
     }
 }
 
@@ -216,7 +238,7 @@ fn asked_for(frame: &[u8]) -> Option<Ipv4Addr> {
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {
     /// Its address.
-    pub address: SocketAddrV4,
+    pub address: SocketAddr,
     /// The next sequence number to send.
     pub seq: u32,
     /// The next one expected.
@@ -225,7 +247,7 @@ pub struct Peer {
 
 impl Peer {
     /// The next segment, with this payload. It does not count as sent.
-    pub const fn segment<'a>(&self, payload: &'a [u8]) -> Segment<'a> {
+    pub fn segment<'a>(&self, payload: &'a [u8]) -> Segment<'a> {
         let syn = Segment::syn(self.address, self.seq);
         Segment { flags: flag::ACK, ack: self.ack, payload, options: &[], ..syn }
     }
@@ -253,8 +275,8 @@ impl Peer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields of the headers")]
 pub struct Answer {
-    pub from: SocketAddrV4,
-    pub to: SocketAddrV4,
+    pub from: SocketAddr,
+    pub to: SocketAddr,
     pub flags: u8,
     pub seq: u32,
     pub ack: u32,
@@ -269,31 +291,41 @@ impl Answer {
         self.flags & flags == flags
     }
 
-    /// Checks that the frame is well-formed, and reads it; `None` if it is not TCP over IPv4.
-    fn parse(frame: &[u8]) -> Option<Self> {
+    /// Checks that the frame is well-formed, and reads it; `None` if it is not TCP.
+    pub(super) fn parse(frame: &[u8]) -> Option<Self> {
         let ethernet = EthernetFrame::new_checked(frame).expect("Ethernet");
-        if ethernet.ethertype() != EthernetProtocol::Ipv4 {
-            return None;
+        match ethernet.ethertype() {
+            EthernetProtocol::Ipv4 => {
+                let ip = Ipv4Packet::new_checked(ethernet.payload()).expect("IPv4");
+                assert!(ip.verify_checksum());
+                let is_tcp = ip.next_header() == IpProtocol::Tcp;
+                is_tcp.then(|| Self::read(ip.payload(), ip.src_addr().into(), ip.dst_addr().into()))
+            }
+            EthernetProtocol::Ipv6 => {
+                let ip = Ipv6Packet::new_checked(ethernet.payload()).expect("IPv6");
+                let is_tcp = ip.next_header() == IpProtocol::Tcp;
+                is_tcp.then(|| Self::read(ip.payload(), ip.src_addr().into(), ip.dst_addr().into()))
+            }
+            _ => None,
         }
-        let ip = Ipv4Packet::new_checked(ethernet.payload()).expect("IPv4");
-        if ip.next_header() != smoltcp::wire::IpProtocol::Tcp {
-            return None;
-        }
-        let tcp = TcpPacket::new_checked(ip.payload()).expect("TCP");
-        assert!(ip.verify_checksum() && tcp.verify_checksum(&ip.src_addr().into(), &ip.dst_addr().into()));
+    }
+
+    fn read(segment: &[u8], from: IpAddress, to: IpAddress) -> Self {
+        let tcp = TcpPacket::new_checked(segment).expect("TCP");
+        assert!(tcp.verify_checksum(&from, &to));
         let mss = match TcpOption::parse(tcp.options()) {
             Ok((_, TcpOption::MaxSegmentSize(mss))) => Some(mss),
             _ => None,
         };
-        Some(Self {
-            from: SocketAddrV4::new(ip.src_addr(), tcp.src_port()),
-            to: SocketAddrV4::new(ip.dst_addr(), tcp.dst_port()),
-            flags: ip.payload()[13],
+        Self {
+            from: SocketAddr::new(from.into(), tcp.src_port()),
+            to: SocketAddr::new(to.into(), tcp.dst_port()),
+            flags: segment[13],
             seq: tcp.seq_number().0 as u32,
             ack: tcp.ack_number().0 as u32,
             window: tcp.window_len(),
             mss,
             payload: tcp.payload().to_vec(),
-        })
+        }
     }
 }

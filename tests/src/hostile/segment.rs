@@ -1,18 +1,54 @@
-use core::net::{Ipv4Addr, SocketAddrV4};
+use crate::IpVersion;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr,
-    IpProtocol, Ipv4Packet, Ipv4Repr, TcpPacket, TcpSeqNumber,
+    EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpProtocol, IpRepr, TcpPacket,
+    TcpSeqNumber,
 };
 
 /// The server under attack.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+/// Its address where it is attacked over IPv6.
+pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 /// Its hardware address.
 pub const SERVER_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
 /// A peer on its own network.
 pub const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+/// The same over IPv6.
+pub const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 /// Where all peers' frames come from: the last router before the server.
 pub const GATEWAY_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 0xfe]);
+
+impl IpVersion {
+    /// The server's address.
+    pub const fn server(self) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::V4(SERVER),
+            Self::V6 => IpAddr::V6(SERVER_V6),
+        }
+    }
+
+    /// The address of a peer on its network.
+    pub const fn peer(self) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::V4(PEER),
+            Self::V6 => IpAddr::V6(PEER_V6),
+        }
+    }
+
+    /// That of an address.
+    pub const fn of(ip: IpAddr) -> Self {
+        if ip.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// Octets of the IP header.
+    pub const fn header(self) -> usize {
+        match self {
+            Self::V4 => 20,
+            Self::V6 => 40,
+        }
+    }
+}
 
 /// TCP flags (RFC 9293, section 3.1).
 #[expect(missing_docs, reason = "the names in the RFC")]
@@ -25,12 +61,12 @@ pub mod flag {
     pub const URG: u8 = 0x20;
 }
 
-/// A TCP segment over IPv4 and Ethernet, whose fields need not fit together.
+/// A TCP segment over IP and Ethernet, whose fields need not fit together. Both addresses are of one family.
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "the fields of the headers")]
 pub struct Segment<'a> {
-    pub from: SocketAddrV4,
-    pub to: SocketAddrV4,
+    pub from: SocketAddr,
+    pub to: SocketAddr,
     pub flags: u8,
     pub seq: u32,
     pub ack: u32,
@@ -44,10 +80,11 @@ pub struct Segment<'a> {
 
 impl<'a> Segment<'a> {
     /// A SYN to the server's port 7.
-    pub const fn syn(from: SocketAddrV4, seq: u32) -> Self {
+    pub fn syn(from: impl Into<SocketAddr>, seq: u32) -> Self {
+        let from = from.into();
         Self {
             from,
-            to: SocketAddrV4::new(SERVER, 7),
+            to: SocketAddr::new(IpVersion::of(from.ip()).server(), 7),
             flags: flag::SYN,
             seq,
             ack: 0,
@@ -63,20 +100,16 @@ impl<'a> Segment<'a> {
     pub fn frame(&self) -> Vec<u8> {
         let caps = ChecksumCapabilities::default();
         let header = 20 + self.options.len();
-        let ip = Ipv4Repr {
-            src_addr: *self.from.ip(),
-            dst_addr: *self.to.ip(),
-            next_header: IpProtocol::Tcp,
-            payload_len: header + self.payload.len(),
-            hop_limit: self.hop_limit,
+        let (from, to) = (self.from.ip().into(), self.to.ip().into());
+        let ip = IpRepr::new(from, to, IpProtocol::Tcp, header + self.payload.len(), self.hop_limit.into());
+        let mut frame = vec![0; 14 + ip.buffer_len()];
+        let ethertype = match IpVersion::of(self.from.ip()) {
+            IpVersion::V4 => EthernetProtocol::Ipv4,
+            IpVersion::V6 => EthernetProtocol::Ipv6,
         };
-        let mut frame = vec![0; 14 + ip.buffer_len() + ip.payload_len];
-        let mut ethernet = EthernetFrame::new_unchecked(&mut frame[..]);
-        EthernetRepr { src_addr: GATEWAY_MAC, dst_addr: SERVER_MAC, ethertype: EthernetProtocol::Ipv4 }
-            .emit(&mut ethernet);
-        let mut packet = Ipv4Packet::new_unchecked(ethernet.payload_mut());
-        ip.emit(&mut packet, &caps);
-        let bytes = packet.payload_mut();
+        EthernetRepr { src_addr: GATEWAY_MAC, dst_addr: SERVER_MAC, ethertype }
+            .emit(&mut EthernetFrame::new_unchecked(&mut frame[..]));
+        let (head, bytes) = frame[14..].split_at_mut(ip.header_len());
         bytes[20..header].copy_from_slice(self.options);
         bytes[header..].copy_from_slice(self.payload);
         bytes[13] = self.flags;
@@ -88,24 +121,8 @@ impl<'a> Segment<'a> {
         tcp.set_header_len(header as u8);
         tcp.set_window_len(self.window);
         tcp.set_urgent_at(self.urgent);
-        tcp.fill_checksum(&(*self.from.ip()).into(), &(*self.to.ip()).into());
+        tcp.fill_checksum(&from, &to);
+        ip.emit(head, &caps);
         frame
     }
-}
-
-/// An ARP reply: `ip` is at the gateway's hardware address.
-pub fn arp_reply(ip: Ipv4Addr) -> Vec<u8> {
-    let arp = ArpRepr::EthernetIpv4 {
-        operation: ArpOperation::Reply,
-        source_hardware_addr: GATEWAY_MAC,
-        source_protocol_addr: ip,
-        target_hardware_addr: SERVER_MAC,
-        target_protocol_addr: SERVER,
-    };
-    let mut frame = vec![0; 14 + arp.buffer_len()];
-    let mut ethernet = EthernetFrame::new_unchecked(&mut frame[..]);
-    EthernetRepr { src_addr: GATEWAY_MAC, dst_addr: SERVER_MAC, ethertype: EthernetProtocol::Arp }
-        .emit(&mut ethernet);
-    arp.emit(&mut ArpPacket::new_unchecked(ethernet.payload_mut()));
-    frame
 }

@@ -1,6 +1,6 @@
 use super::rig::{Answer, Peer, Rig};
 use super::{Figure, Segment, flag};
-use core::net::SocketAddrV4;
+use core::net::SocketAddr;
 use socklet::connection::{Deadline, Deadlines, Progress, Reason};
 use socklet::server::ServerConfig;
 use socklet::time::Duration;
@@ -13,7 +13,7 @@ pub(super) fn slowloris() -> Vec<Figure> {
     let mut rig = Rig::new(SLOTS.into(), 2048, ServerConfig::default().with_deadlines(deadlines));
     let mut slow: Vec<Peer> = (0..SLOTS).map(|number| rig.open(2000 + number)).collect();
     assert_eq!((rig.open_connections(), rig.free()), (8, 0));
-    let honest = SocketAddrV4::new(super::PEER, 3000);
+    let honest = SocketAddr::from((super::PEER, 3000));
     let began = rig.now;
     loop {
         for peer in &mut slow {
@@ -85,7 +85,7 @@ pub(super) fn silly() -> Vec<Figure> {
     let mut segments = [0, 0, 0];
     for (count, (mss, window)) in segments.iter_mut().zip([(1460u16, 1u16), (1, 8192), (0, 8192)]) {
         let mut rig = Rig::new(1, 2048, ServerConfig::default());
-        let address = SocketAddrV4::new(super::PEER, 2000);
+        let address = SocketAddr::from((super::PEER, 2000));
         let [high, low] = mss.to_be_bytes();
         let options = [2, 4, high, low];
         let synack = rig.arrives(Segment { options: &options, ..Segment::syn(address, 1000) });

@@ -173,7 +173,7 @@ impl Way {
 fn random_syn(random: &mut Random) -> Vec<u8> {
     let from = Ipv4Addr::from(0x2000_0000 + random.below(0x4000_0000) as u32);
     let from = SocketAddrV4::new(from, random.bits() as u16 | 1024);
-    let to = SocketAddrV4::new(Network::default().stack_v4, PORT);
+    let to = SocketAddrV4::new(Network::default().stack_v4, PORT).into();
     let mut frame = Segment { to, ..Segment::syn(from, random.bits() as u32) }.frame();
     frame[..6].copy_from_slice(&STACK_MAC);
     frame
