@@ -4,6 +4,8 @@
 //! runs them one by one; `cargo run --release -p socklet-tests --bin figures` runs all and writes the table in `tests/README.md`.
 
 mod blind;
+mod caller;
+mod client;
 mod clock;
 mod disorder;
 mod exhaustion;
@@ -16,6 +18,7 @@ mod outgoing;
 mod prediction;
 mod rig;
 mod segment;
+mod server;
 mod slow;
 
 pub use lan::{Guest, Lan};
@@ -49,6 +52,8 @@ pub const SCENARIOS: &[Scenario] = &[
     ("a_million_spoofed_resets_over_ipv6_end_nothing", blind::resets_v6),
     ("spoofed_syns_and_data_end_and_change_nothing", blind::syns_and_data),
     ("spoofed_syns_and_data_over_ipv6_end_and_change_nothing", blind::syns_and_data_v6),
+    ("a_client_withstands_blind_attacks_and_its_stream_is_whole", client::blind),
+    ("hostile_servers_end_with_their_reason_and_are_tried_again_but_not_too_often", server::all),
     ("initial_sequence_numbers_repeat_by_chance_only", prediction::sequence_numbers),
     ("ports_repeat_by_chance_only", prediction::ports),
     ("odd_segments_get_the_reply_of_rfc_9293_and_no_slot", odd::replies),

@@ -1,6 +1,7 @@
 //! Who has which hardware address: ARP, and neighbour discovery (RFC 4861).
 
-use super::segment::{GATEWAY_MAC, SERVER, SERVER_MAC, SERVER_V6};
+use super::segment::{GATEWAY_MAC, SERVER_MAC};
+use crate::IpVersion;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -10,9 +11,16 @@ use smoltcp::wire::{
 
 /// Tells the server: `ip` is at the gateway's hardware address.
 pub fn neighbor(ip: impl Into<IpAddr>) -> Vec<u8> {
-    match ip.into() {
-        IpAddr::V4(ip) => arp_reply(ip),
-        IpAddr::V6(ip) => advertisement(ip),
+    let ip = ip.into();
+    told(IpVersion::of(ip).server(), ip)
+}
+
+/// Tells the one with the address `who`, in a frame to the server. Both addresses are of one family.
+pub(super) fn told(who: IpAddr, ip: IpAddr) -> Vec<u8> {
+    match (who, ip) {
+        (IpAddr::V4(who), IpAddr::V4(ip)) => arp_reply(who, ip),
+        (IpAddr::V6(who), IpAddr::V6(ip)) => advertisement(who, ip),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => panic!("{who} cannot reach {ip}"),
     }
 }
 
@@ -42,20 +50,20 @@ fn solicited(ip: &Ipv6Packet<&[u8]>) -> Option<IpAddr> {
     }
 }
 
-fn arp_reply(ip: Ipv4Addr) -> Vec<u8> {
+fn arp_reply(who: Ipv4Addr, ip: Ipv4Addr) -> Vec<u8> {
     let arp = ArpRepr::EthernetIpv4 {
         operation: ArpOperation::Reply,
         source_hardware_addr: GATEWAY_MAC,
         source_protocol_addr: ip,
         target_hardware_addr: SERVER_MAC,
-        target_protocol_addr: SERVER,
+        target_protocol_addr: who,
     };
     let mut frame = to_server(EthernetProtocol::Arp, arp.buffer_len());
     arp.emit(&mut ArpPacket::new_unchecked(&mut frame[14..]));
     frame
 }
 
-fn advertisement(ip: Ipv6Addr) -> Vec<u8> {
+fn advertisement(who: Ipv6Addr, ip: Ipv6Addr) -> Vec<u8> {
     let says = Icmpv6Repr::Ndisc(NdiscRepr::NeighborAdvert {
         flags: NdiscNeighborFlags::SOLICITED | NdiscNeighborFlags::OVERRIDE,
         target_addr: ip,
@@ -63,7 +71,7 @@ fn advertisement(ip: Ipv6Addr) -> Vec<u8> {
     });
     let header = Ipv6Repr {
         src_addr: ip,
-        dst_addr: SERVER_V6,
+        dst_addr: who,
         next_header: IpProtocol::Icmpv6,
         payload_len: says.buffer_len(),
         // Nobody beyond a router can have sent it (RFC 4861, section 7.1.2).
@@ -73,7 +81,7 @@ fn advertisement(ip: Ipv6Addr) -> Vec<u8> {
     let mut packet = Ipv6Packet::new_unchecked(&mut frame[14..]);
     header.emit(&mut packet);
     let mut payload = Icmpv6Packet::new_unchecked(packet.payload_mut());
-    says.emit(&ip, &SERVER_V6, &mut payload, &ChecksumCapabilities::default());
+    says.emit(&ip, &who, &mut payload, &ChecksumCapabilities::default());
     frame
 }
 

@@ -101,7 +101,7 @@ impl<'a> Segment<'a> {
         let caps = ChecksumCapabilities::default();
         let header = 20 + self.options.len();
         let (from, to) = (self.from.ip().into(), self.to.ip().into());
-        let ip = IpRepr::new(from, to, IpProtocol::Tcp, header + self.payload.len(), self.hop_limit.into());
+        let ip = IpRepr::new(from, to, IpProtocol::Tcp, header + self.payload.len(), self.hop_limit);
         let mut frame = vec![0; 14 + ip.buffer_len()];
         let ethertype = match IpVersion::of(self.from.ip()) {
             IpVersion::V4 => EthernetProtocol::Ipv4,

@@ -111,7 +111,7 @@ fn to_a_listener(version: IpVersion, (name, frame, reply): &Case) {
     let answers = answers(&mut rig, name, &frame(&peer), *reply == Problem);
     match (*reply, &answers[..]) {
         (Silence | Problem | ProblemIfClosed | Ignored, []) => {
-            assert_eq!(rig.free(), 2, "{name} holds a slot")
+            assert_eq!(rig.free(), 2, "{name} holds a slot");
         }
         (SynAck, [answer]) if (answer.flags, answer.ack) == (SYN | ACK, 5001) => assert_eq!(rig.free(), 1),
         (Reset(flags, seq, ack), [answer]) if (answer.flags, answer.seq, answer.ack) == (flags, seq, ack) => {
