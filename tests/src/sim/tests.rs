@@ -2,11 +2,13 @@
 
 use super::faults::corrupt;
 use super::*;
+use core::hint::black_box;
 use smoltcp::wire::Ipv4Packet;
 use socklet::connection::Error;
 use socklet::server::{Server, ServerConfig, ServerSlot};
 use socklet::service::{Next, Observer, Protocol, Serve, Service};
-use socklet::stack::{Received, TcpStack};
+use socklet::smoltcp::ConnectionHandle;
+use socklet::stack::{ConnectOptions, Received, TcpStack};
 use socklet::storage::Id;
 use socklet::time::{Duration, Instant};
 
@@ -35,6 +37,9 @@ fn corruption_is_always_found_by_the_checksum() {
         assert!(packet.header_len() != 20 || !packet.verify_checksum(), "{header:02x?}");
     }
 }
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Loses the tenth byte of a connection.
 struct Lossy;
@@ -70,6 +75,19 @@ impl Service<SimStack> for Restless {
     }
 }
 
+/// Wants to be polled again a microsecond later, for ever.
+struct Hasty;
+
+impl Service<SimStack> for Hasty {
+    fn poll(&mut self, _: &mut SimStack, now: Instant) -> Option<Instant> {
+        Some(now + Duration::from_micros(1))
+    }
+
+    fn is_drained(&self) -> bool {
+        false
+    }
+}
+
 fn finding(scenario: impl Fn(&mut World) + Sync) -> String {
     run(&scenario, 0..1, Limits::default(), |_| {}).failure.expect("a finding").finding
 }
@@ -97,6 +115,104 @@ fn a_service_that_never_rests_is_found_out() {
         world.run_service(host, Restless);
     });
     assert!(finding.contains("has been polled"), "{finding}");
+}
+
+#[test]
+fn a_service_that_comes_back_for_nothing_is_found_out() {
+    let finding = finding(|world| {
+        let host = world.host_in(Weather::new(), HostOptions::default());
+        world.run_service(host, Hasty);
+    });
+    assert!(finding.contains(" steps without a frame"), "{finding}");
+}
+
+/// Holds connections, and says that it holds so many.
+struct Liar {
+    connections: Vec<ConnectionHandle>,
+    wants: usize,
+    says: usize,
+}
+
+impl Liar {
+    fn new(wants: usize, says: usize) -> Self {
+        Self { connections: Vec::new(), wants, says }
+    }
+}
+
+impl Service<SimStack> for Liar {
+    fn poll(&mut self, stack: &mut SimStack, now: Instant) -> Option<Instant> {
+        while self.connections.len() < self.wants {
+            let nobody = "10.0.0.77:7".parse().unwrap();
+            let options = ConnectOptions::default().with_timeout(None);
+            self.connections.push(stack.connect(nobody, &options).unwrap());
+        }
+        // Until it has been looked at.
+        (now < Instant::from_secs(1)).then(|| now + Duration::from_millis(1))
+    }
+}
+
+impl Party for Liar {
+    fn live(&self) -> Option<usize> {
+        Some(self.says)
+    }
+
+    fn is_done(&self) -> bool {
+        false
+    }
+}
+
+fn liar(wants: usize, says: usize) -> String {
+    finding(move |world| {
+        let host = world.host_in(Weather::new(), HostOptions::default());
+        world.add(host, Liar::new(wants, says));
+    })
+}
+
+#[test]
+fn a_handle_that_is_lost_is_found_out() {
+    let finding = liar(3, 2);
+    assert!(finding.ends_with("host 0 has 3 slots in use, and 2 live connections"), "{finding}");
+}
+
+#[test]
+fn a_connection_that_is_not_there_is_found_out() {
+    let finding = liar(0, 1);
+    assert!(finding.ends_with("host 0 has 0 slots in use, and 1 live connections"), "{finding}");
+}
+
+#[test]
+fn a_world_without_a_next_event_is_found_out() {
+    // All that is said is true, but nobody has a deadline, and it is never done.
+    let finding = liar(0, 0);
+    assert!(finding.contains(" nothing is going to happen any more"), "{finding}");
+}
+
+/// Allocates so many times what stands for core, and as often what does not.
+struct Greedy(u64);
+
+impl Service<SimStack> for Greedy {
+    fn poll(&mut self, _: &mut SimStack, _: Instant) -> Option<Instant> {
+        for _ in 0..core::mem::take(&mut self.0) {
+            counted(|| drop(black_box(Box::new(1))));
+            drop(black_box(Box::new(1)));
+        }
+        None
+    }
+}
+
+fn greedy(times: u64) -> Option<Failure> {
+    let scenario = |world: &mut World| {
+        let host = world.host_in(Weather::new(), HostOptions::default());
+        world.run_service(host, Greedy(times));
+    };
+    run(&scenario, 0..1, Limits::default(), |_| {}).failure
+}
+
+#[test]
+fn an_allocation_is_found_out() {
+    let finding = greedy(3).expect("a finding").finding;
+    assert_eq!(finding, "core has allocated memory 3 times after the start");
+    assert!(greedy(0).is_none());
 }
 
 #[test]
