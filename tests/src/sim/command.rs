@@ -1,9 +1,10 @@
 //! The command line of a simulation.
 
+use super::check::check;
 use super::coverage::Coverage;
 use super::pcap::Tape;
 use super::plan::Limits;
-use super::runner::{Failure, Outcome, Report, Scenario, Talks, run, run_one};
+use super::runner::{Failure, Outcome, Scenario, Talks, run, run_one};
 use super::shrink::shrink;
 use clap::Parser;
 use core::fmt::Write;
@@ -58,38 +59,52 @@ impl Command {
 
     /// Does what the command line says.
     pub fn execute(&self, scenario: &impl Scenario) -> ExitCode {
-        match self.seed {
-            Some(seed) => self.replay(scenario, seed),
+        match self.seed.map(|seed| self.replay(scenario, seed)) {
             None => self.run_all(scenario),
+            Some(Ok(_)) => ExitCode::SUCCESS,
+            Some(Err(why)) => {
+                println!("{why}");
+                ExitCode::FAILURE
+            }
         }
     }
 
-    fn replay(&self, scenario: &impl Scenario, seed: u64) -> ExitCode {
+    /// Runs the one seed that is named, and no others.
+    pub(super) fn replay_one(&self, scenario: &impl Scenario) -> Result<Outcome, String> {
+        self.replay(scenario, self.seed.ok_or("a replay needs --seed")?)
+    }
+
+    fn replay(&self, scenario: &impl Scenario, seed: u64) -> Result<Outcome, String> {
+        self.heeded(scenario)?;
         if self.describe {
             println!("{}", scenario.describe(seed, &self.limits()));
         }
         let mut tape = (self.trace || self.pcap.is_some()).then(Tape::default);
-        let failure = run_one(scenario, seed, &self.limits(), tape.as_mut());
+        let result = run_one(scenario, seed, &self.limits(), tape.as_mut());
         if let Some(tape) = tape.as_ref().filter(|_| self.trace) {
             print!("{tape}");
         }
-        if let (Some(tape), Some(path)) = (&tape, &self.pcap)
-            && let Err(error) = tape.save(path)
-        {
-            eprintln!("cannot write {}: {error}", path.display());
-            return ExitCode::FAILURE;
+        if let (Some(tape), Some(path)) = (&tape, &self.pcap) {
+            tape.save(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         }
-        match failure {
-            None => println!("seed {seed} keeps all promises"),
-            Some(failure) => {
-                println!("seed {seed}: {}", failure.finding);
-                return ExitCode::FAILURE;
-            }
+        let outcome = result.map_err(|failure| format!("seed {seed}: {}", failure.finding))?;
+        println!("seed {seed} keeps all promises");
+        Ok(outcome)
+    }
+
+    /// Refuses a limit that would change nothing.
+    fn heeded(&self, scenario: &impl Scenario) -> Result<(), String> {
+        if self.bytes.is_some() && !scenario.heeds_bytes() {
+            return Err("this scenario's streams cannot be limited: leave --bytes out".into());
         }
-        ExitCode::SUCCESS
+        Ok(())
     }
 
     fn run_all(&self, scenario: &impl Scenario) -> ExitCode {
+        if let Err(why) = self.heeded(scenario) {
+            println!("{why}");
+            return ExitCode::FAILURE;
+        }
         let report = run(scenario, self.from..self.from + self.seeds, self.limits(), |done| {
             if done % 100_000 == 0 {
                 eprintln!("{done} seeds");
@@ -116,24 +131,21 @@ impl Command {
 /// What to read and to do about a failure: the smallest form of it that is found.
 pub fn explain(scenario: &impl Scenario, failure: &Failure) -> String {
     let small = shrink(scenario, failure);
+    let again = arguments(failure.seed, &failure.limits);
+    let mut closely = arguments(small.seed, &small.limits);
+    if !scenario.describe(small.seed, &small.limits).is_empty() {
+        closely += " --describe";
+    }
+    closely += " --pcap /tmp/sim.pcapng";
     let mut text = format!("seed {} fails: {}\n", failure.seed, failure.finding);
-    let _ = writeln!(text, "replay:   {}", replay(scenario, failure));
-    let _ = writeln!(
-        text,
-        "smallest: {} --describe --pcap /tmp/sim.pcapng\n          {}",
-        replay(scenario, &small),
-        small.finding
-    );
+    let _ = writeln!(text, "replay:   {}", scenario.replay(&again));
+    let _ = writeln!(text, "smallest: {}\n          {}", scenario.replay(&closely), small.finding);
     text
 }
 
-fn replay(scenario: &impl Scenario, failure: &Failure) -> String {
-    replay_line(scenario, failure.seed, &failure.limits)
-}
-
-/// The command that runs one seed within limits.
-pub(super) fn replay_line(scenario: &impl Scenario, seed: u64, limits: &Limits) -> String {
-    let mut line = format!("{} --seed {seed}", scenario.command());
+/// The arguments that run one seed within limits.
+pub(super) fn arguments(seed: u64, limits: &Limits) -> String {
+    let mut line = format!("--seed {seed}");
     let Limits { heal_ms, clients, bytes, without } = *limits;
     for (name, value) in [("heal-ms", heal_ms), ("clients", clients), ("bytes", bytes)] {
         if let Some(value) = value {
@@ -155,19 +167,6 @@ pub(super) fn replay_line(scenario: &impl Scenario, seed: u64, limits: &Limits) 
 /// The `main` of a program that runs `scenario` as its command line says.
 pub fn main(scenario: &impl Scenario) -> ExitCode {
     Command::parse().execute(scenario)
-}
-
-/// Runs so many seeds of a test, and panics with what there is to say about a failure.
-///
-/// # Panics
-/// When a promise is not kept.
-#[track_caller]
-pub fn check(scenario: &impl Scenario, seeds: u64) -> Report {
-    let report = run(scenario, 0..seeds, Limits::default(), |_| {});
-    if let Some(failure) = &report.failure {
-        panic!("{}", explain(scenario, failure));
-    }
-    report
 }
 
 /// The figures of 10,000 seeds, for the README.

@@ -1,3 +1,5 @@
+//! What runs in a user's world: services of the user's, and clients that check them.
+
 use super::SimStack;
 use super::ledger::Ledger;
 use super::parties::Party;
@@ -6,7 +8,31 @@ use socklet::client::{Client, ClientConfig, ClientState, Event};
 use socklet::connection::Transitions;
 use socklet::service::Service;
 use socklet::stack::{Received, Sent};
-use socklet::time::Instant;
+use socklet::time::{Duration, Instant};
+
+/// A service of the user's, into which the world cannot look.
+pub(super) struct Opaque<T>(pub(super) T);
+
+impl<T: Service<SimStack>> Service<SimStack> for Opaque<T> {
+    fn poll(&mut self, stack: &mut SimStack, now: Instant) -> Option<Instant> {
+        self.0.poll(stack, now)
+    }
+    fn drain(&mut self, stack: &mut SimStack, now: Instant, grace: Duration) {
+        self.0.drain(stack, now, grace);
+    }
+    fn is_drained(&self) -> bool {
+        self.0.is_drained()
+    }
+}
+
+impl<T: Service<SimStack>> Party for Opaque<T> {
+    fn live(&self) -> Option<usize> {
+        None
+    }
+    fn is_done(&self) -> bool {
+        true
+    }
+}
 
 /// A client that sends a request, closes its write side, and knows what must come back.
 pub(super) struct Exchange {

@@ -32,7 +32,11 @@
 //!
 //! sim::check(&echo, 20);
 //! ```
+//!
+//! What a failure prints, a seed and the smallest limits with which it still fails, is replayed by the program itself in the case of `main`,
+//! and in that of `check` by the same test with the environment variable `SOCKLET_SIM`.
 
+mod check;
 mod command;
 mod coverage;
 mod exchange;
@@ -53,7 +57,8 @@ mod tests;
 mod watchdog;
 mod world;
 
-pub use command::{Command, check, explain, main, table};
+pub use check::check;
+pub use command::{Command, explain, main, table};
 pub use coverage::Coverage;
 pub use faults::{
     Change, Direction, Faults, LATE, LONGEST_CUT, Lane, Passage, QUEUE, Weather, corrupt, random_weather,
@@ -70,7 +75,6 @@ pub use shrink::shrink;
 pub use stream::Stream;
 pub use world::{HostId, HostOptions, World, WorldOptions};
 
-use exchange::Exchange;
 use socklet::smoltcp::SmoltcpStack;
 
 /// The stack of a simulated host.

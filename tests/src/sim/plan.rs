@@ -34,7 +34,7 @@ impl Limits {
         Self::KINDS.iter().position(|name| *name == kind).is_some_and(|bit| self.without >> bit & 1 == 1)
     }
 
-    fn apply(&self, weather: &mut Weather) {
+    pub(super) fn apply(&self, weather: &mut Weather) {
         if self.forbids("link") {
             weather.retain(|(_, change)| !matches!(change, Change::Link(_) | Change::GivenUp));
         }

@@ -55,9 +55,19 @@ pub trait Scenario: Sync {
     /// A sentence on the first promise that was not kept.
     fn run(&self, seed: u64, limits: &Limits, tape: Option<&mut Tape>) -> Result<Outcome, String>;
 
-    /// The command that replays seeds, up to its arguments.
-    fn command(&self) -> String {
-        std::env::current_exe().map_or_else(|_| "this program".into(), |path| path.display().to_string())
+    /// A program that replays seeds and heeds limits, wherever they failed, up to its arguments. `None`: only the program where they failed.
+    fn command(&self) -> Option<String> {
+        None
+    }
+
+    /// The command that replays with these arguments of a [`Command`](super::Command).
+    fn replay(&self, arguments: &str) -> String {
+        format!("{} {arguments}", self.command().unwrap_or_else(this_program))
+    }
+
+    /// Whether it heeds [`Limits::bytes`]; the others it must heed.
+    fn heeds_bytes(&self) -> bool {
+        true
     }
 
     /// What there is to know of a seed, for who looks into a failure.
@@ -65,6 +75,11 @@ pub trait Scenario: Sync {
         let _ = (seed, limits);
         String::new()
     }
+}
+
+/// Where this program is.
+pub(super) fn this_program() -> String {
+    std::env::current_exe().map_or_else(|_| "this program".into(), |path| path.display().to_string())
 }
 
 /// Random talk between clients and a server of this crate's: the project's own scenario.
@@ -78,8 +93,8 @@ impl Scenario for Talks {
         finish(&mut world, PATIENCE, plan.bound(), tape)
     }
 
-    fn command(&self) -> String {
-        "cargo run --release -p socklet-tests --bin sim --".into()
+    fn command(&self) -> Option<String> {
+        Some("cargo run --release -p socklet-tests --bin sim --".into())
     }
 
     fn describe(&self, seed: u64, limits: &Limits) -> String {
@@ -87,14 +102,23 @@ impl Scenario for Talks {
     }
 }
 
-/// A user's scenario: it fills the world that it is given.
+/// When faults heal in a user's scenario.
+const HEAL: Instant = Instant::from_secs(60);
+
+/// A user's scenario: it fills the world that it is given, which heeds the limits. Only of bytes it knows nothing: what a reply to half a
+/// request would be.
 impl<F: Fn(&mut World) + Sync> Scenario for F {
     fn run(&self, seed: u64, limits: &Limits, tape: Option<&mut Tape>) -> Result<Outcome, String> {
-        let heal = limits.heal_ms.map_or(Instant::from_secs(60), Instant::from_millis);
+        let heal = limits.heal_ms.map_or(HEAL, |limit| HEAL.min(Instant::from_millis(limit)));
         let record = tape.is_some();
         let mut world = World::new(WorldOptions { seed, mtu: 1500, ipv6: seed % 4 == 3, heal, record });
+        world.heed(*limits);
         self(&mut world);
         finish(&mut world, SUCCESS, SUCCESS + Duration::from_secs(60), tape)
+    }
+
+    fn heeds_bytes(&self) -> bool {
+        false
     }
 }
 
@@ -214,7 +238,7 @@ pub(super) fn run_one(
     seed: u64,
     limits: &Limits,
     tape: Option<&mut Tape>,
-) -> Option<Failure> {
+) -> Result<Outcome, Failure> {
     keep_panics_quiet();
     let watchdog = Watchdog::default();
     let result = thread::scope(|scope| {
@@ -223,7 +247,7 @@ pub(super) fn run_one(
         watchdog.guard(scenario, limits, || thread.is_finished());
         thread.join().expect("nobody panics")
     });
-    result.err().map(|finding| Failure { seed, limits: *limits, finding })
+    result.map_err(|finding| Failure { seed, limits: *limits, finding })
 }
 
 impl Display for Report {

@@ -7,7 +7,7 @@ use super::runner::{Failure, Scenario, run_one};
 pub fn shrink(scenario: &impl Scenario, failure: &Failure) -> Failure {
     let mut best = failure.clone();
     let mut attempt = |best: &mut Failure, limits: Limits| {
-        let found = run_one(scenario, best.seed, &limits, None);
+        let found = run_one(scenario, best.seed, &limits, None).err();
         let fails = found.is_some();
         if let Some(found) = found {
             *best = found;
@@ -31,7 +31,9 @@ pub fn shrink(scenario: &impl Scenario, failure: &Failure) -> Failure {
         }
     };
     bisect(&mut best, &mut attempt, |limits, clients| limits.clients = Some(clients.max(1)), 64);
-    bisect(&mut best, &mut attempt, |limits, bytes| limits.bytes = Some(bytes), 1 << 20);
+    if scenario.heeds_bytes() {
+        bisect(&mut best, &mut attempt, |limits, bytes| limits.bytes = Some(bytes), 1 << 20);
+    }
     bisect(&mut best, &mut attempt, |limits, millis| limits.heal_ms = Some(millis), 200_000);
     best
 }

@@ -2,6 +2,7 @@
 
 use super::faults::corrupt;
 use super::*;
+use clap::Parser;
 use core::hint::black_box;
 use smoltcp::wire::Ipv4Packet;
 use socklet::connection::Error;
@@ -100,6 +101,44 @@ fn lossy(world: &mut World) {
     server.listen(world.stack(near), addr).unwrap();
     world.run_service(near, Serve::new(server, Lossy));
     world.exchange(far, addr, vec![b'x'; 100], vec![b'x'; 100]);
+}
+
+/// A world in which the third client's reply is never what it wants.
+fn third_of_five(world: &mut World) {
+    let host = |world: &mut World| world.host(HostOptions::default());
+    let [near, far] = [host(world), host(world)];
+    let slots: Vec<_> = (0..8).map(|_| ServerSlot::<SimStack>::EMPTY).collect();
+    let mut server = Server::new(slots, ServerConfig::default());
+    let addr = (world.ip(near), 7).into();
+    server.listen(world.stack(near), addr).unwrap();
+    world.run_service(near, Serve::new(server, socklet::service::Echo));
+    for client in 0..5 {
+        let wrong = if client == 2 { b"no" } else { b"ok" };
+        world.exchange(far, addr, b"ok".into(), wrong.into());
+    }
+}
+
+#[test]
+fn limits_hold_in_a_user_s_world() {
+    let report = run(&third_of_five, 0..1, Limits::default(), |_| {});
+    let small = shrink(&third_of_five, &report.failure.expect("a finding"));
+    // No fault is needed, nor time for one; the third client is, and no stream can be limited.
+    let all = (1 << Limits::KINDS.len()) - 1;
+    let limits = Limits { heal_ms: Some(0), clients: Some(3), bytes: None, without: all as u8 };
+    assert_eq!(small.limits, limits);
+    assert_eq!(small.finding, "byte 0 of a reply is wrong: got \"ok\"");
+    let fewer = Limits { clients: Some(2), ..limits };
+    let calm = third_of_five.run(0, &fewer, None).expect("the others are served");
+    assert_eq!((calm.connections, calm.verified), (2, 4));
+    assert_eq!(calm.frames.faults().map(|(_, count)| count), [0; 5], "faults that were left out");
+}
+
+#[test]
+fn a_limit_that_would_change_nothing_is_refused() {
+    let command = Command::try_parse_from(["sim", "--seed", "0", "--bytes", "1"]).unwrap();
+    let why = command.replay_one(&third_of_five).unwrap_err();
+    assert!(why.contains("leave --bytes out"), "{why}");
+    assert!(Talks.heeds_bytes() && command.replay_one(&Talks).is_ok());
 }
 
 #[test]

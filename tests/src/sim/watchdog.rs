@@ -1,6 +1,6 @@
 //! Notices a world that loops inside a service, which nothing in it can bound.
 
-use super::command::replay_line;
+use super::command::arguments;
 use super::plan::Limits;
 use super::runner::Scenario;
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ impl Watchdog {
         while !done() {
             if let Some(seed) = self.stuck() {
                 // Not through the test harness, which would keep it to itself.
-                let line = replay_line(scenario, seed, limits);
+                let line = scenario.replay(&arguments(seed, limits));
                 let text =
                     format!("seed {seed} has been running for longer than {STUCK:?}\nreplay:   {line}\n");
                 let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());

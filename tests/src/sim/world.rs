@@ -1,13 +1,15 @@
 //! Hosts in virtual time.
 
+use super::exchange::{Exchange, Opaque};
 use super::faults::{Change, Weather, random_weather};
 use super::ledger::Ledger;
 use super::memory::{counted, take_count};
 use super::network::{FrameCounts, Network, Port, mac};
 use super::parties::Party;
 use super::pcap::Tape;
+use super::plan::Limits;
 use super::random::Random;
-use super::{Exchange, Outcome, SimStack};
+use super::{Outcome, SimStack};
 use core::cell::RefCell;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use smoltcp::wire::HardwareAddress;
@@ -64,6 +66,9 @@ pub struct World {
     network: Rc<RefCell<Network>>,
     hosts: Vec<Host>,
     options: WorldOptions,
+    /// What is left out of a user's world.
+    limits: Limits,
+    exchanges: u64,
     now: Instant,
     steps: u64,
     /// Frames so far when one was seen last, and the steps since.
@@ -74,30 +79,6 @@ pub struct World {
 /// Names a host of a [`World`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostId(usize);
-
-/// A service of the user's, into which the world cannot look.
-struct Opaque<T>(T);
-
-impl<T: Service<SimStack>> Service<SimStack> for Opaque<T> {
-    fn poll(&mut self, stack: &mut SimStack, now: Instant) -> Option<Instant> {
-        self.0.poll(stack, now)
-    }
-    fn drain(&mut self, stack: &mut SimStack, now: Instant, grace: Duration) {
-        self.0.drain(stack, now, grace);
-    }
-    fn is_drained(&self) -> bool {
-        self.0.is_drained()
-    }
-}
-
-impl<T: Service<SimStack>> Party for Opaque<T> {
-    fn live(&self) -> Option<usize> {
-        None
-    }
-    fn is_done(&self) -> bool {
-        true
-    }
-}
 
 /// Rounds of one host at one time; more is a loop without end.
 const ROUNDS: usize = 20_000;
@@ -118,11 +99,18 @@ impl World {
             network: Rc::new(RefCell::new(network)),
             hosts: Vec::new(),
             options,
+            limits: Limits::default(),
+            exchanges: 0,
             now: Instant::ZERO,
             steps: 0,
             quiet: Default::default(),
             ledger,
         }
+    }
+
+    /// Leaves out kinds of fault and exchanges.
+    pub(super) fn heed(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// A new host in random weather.
@@ -149,6 +137,7 @@ impl World {
         stack.add_address(ip, if self.options.ipv6 { 64 } else { 24 }).expect("an address");
         let due = Some(Instant::ZERO);
         let mut weather = weather;
+        self.limits.apply(&mut weather);
         weather.reverse();
         self.hosts.push(Host { stack, ip, parties: Vec::new(), weather, due });
         HostId(index)
@@ -171,7 +160,13 @@ impl World {
 
     /// Runs a client on a host, which sends `request` to `server`, closes its write side, and wants exactly `reply`, and the end of the
     /// stream. It tries again, with backoff, until it has succeeded once.
+    ///
+    /// A replay with [`Limits::clients`] leaves those out that come after so many.
     pub fn exchange(&mut self, host: HostId, server: SocketAddr, request: Vec<u8>, reply: Vec<u8>) {
+        if self.limits.clients.is_some_and(|most| self.exchanges >= most) {
+            return;
+        }
+        self.exchanges += 1;
         let seed = Random::new(self.options.seed, 3000 + self.hosts[host.0].parties.len() as u64).bits();
         let exchange = Exchange::new(server, request, reply, seed, &self.ledger);
         self.add(host, exchange);
