@@ -164,8 +164,12 @@ impl Engine<'_> {
         let (isn, peer_isn) = (segment.ack.wrapping_sub(1), segment.seq.wrapping_sub(1));
         let mss = match self.numbers.check(&segment.flow, peer_isn, isn, self.now) {
             Proof::Given { mss } => mss,
-            // Perhaps a later segment of one whose first has yet to be repeated: a reset would end what has hardly begun.
-            Proof::Possible => return self.no_room(listener),
+            // Perhaps a later segment of one whose first has yet to be repeated: a reset would end what has hardly begun. Not even a
+            // listener that refuses sends one: there may be room by then.
+            Proof::Possible => {
+                self.stats.syns_deferred += 1;
+                return Arrival::Dropped;
+            }
             Proof::None => return Arrival::ForNobody,
         };
         let Some(index) = self.admit(listener, segment.flow) else { return self.no_room(listener) };

@@ -283,9 +283,17 @@ fn a_guessed_acknowledgement_opens_nothing() {
 
 #[test]
 fn a_later_segment_of_a_forgotten_handshake_waits_for_the_first() {
+    for backpressure in [Backpressure::Defer, Backpressure::Refuse] {
+        wait_for_the_first(backpressure);
+    }
+}
+
+#[track_caller]
+fn wait_for_the_first(backpressure: Backpressure) {
     let mut storage = Storage::<1, 512, 512>::new();
     let mut host = Host::new(&mut storage);
-    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let options = ListenOptions::default().with_backpressure(backpressure);
+    let listener = host.stack.listen(addr(ECHO), &options).unwrap();
     host.arrives(syn(4999));
     host.pass(Duration::from_secs(1));
     host.answers();
