@@ -2,7 +2,7 @@
 
 use super::SimStack;
 use super::ledger::Ledger;
-use super::parties::Party;
+use super::parties::{Events, Party};
 use core::net::SocketAddr;
 use socklet::client::{Client, ClientConfig, ClientState, Event};
 use socklet::connection::Transitions;
@@ -98,7 +98,11 @@ impl Exchange {
 
 impl Service<SimStack> for Exchange {
     fn poll(&mut self, stack: &mut SimStack, now: Instant) -> Option<Instant> {
+        let mut events = Events::default();
         while let Some(event) = self.client.poll(stack, now) {
+            if !events.count(&self.ledger, "client", now, &event) {
+                break;
+            }
             match event {
                 Event::Opened { .. } => {
                     self.ledger.connected();

@@ -140,6 +140,9 @@ pub type Weather = Vec<(Instant, Change)>;
 /// The longest time that a partition lasts.
 pub const LONGEST_CUT: Duration = Duration::from_secs(120);
 
+/// How often a cable is unplugged at most: a plug that is loose goes in and out, and one outage may begin in another.
+pub(super) const OUTAGES: u64 = 6;
+
 /// Faults from time zero, partitions and unplugged cables in between; from `heal` on the cable only has its delay and rate.
 pub fn random_weather(random: &mut Random, heal: Instant) -> Weather {
     let until_heal = heal.since(Instant::ZERO);
@@ -155,7 +158,8 @@ pub fn random_weather(random: &mut Random, heal: Instant) -> Weather {
         }
         weather.push((heal, Change::Faults(direction, faults.healed())));
     }
-    if random.chance(1_500) {
+    let outages = if random.chance(1_500) { random.spread(1..=OUTAGES) } else { 0 };
+    for _ in 0..outages {
         let from = Instant::ZERO + random.time(until_heal);
         weather.push((from, Change::Link(false)));
         if random.chance(2_000) {

@@ -38,6 +38,15 @@ impl End {
     }
 }
 
+/// What has happened to the stack of a host.
+#[derive(Debug, Clone, Copy, Default)]
+struct Host {
+    /// It was told that its link is gone.
+    unlinked: bool,
+    /// It has ended a TIME-WAIT early.
+    forgets: bool,
+}
+
 /// What one end has done.
 #[derive(Debug, Clone, Copy, Default)]
 struct Account {
@@ -53,8 +62,8 @@ struct Account {
 }
 
 impl Account {
-    /// What is wrong with how it ended, given the peer's end and whether this host has always had its link.
-    fn wrong(&self, peer: Option<Self>, linked: bool) -> Option<&'static str> {
+    /// What is wrong with how it ended, given the peer's end and its own host.
+    fn wrong(&self, peer: Option<Self>, host: Host) -> Option<&'static str> {
         match self.over {
             None => Some("never heard of the end"),
             Some(Reason::PeerClosed | Reason::Finished) if !self.eos && !self.gave_up => {
@@ -62,7 +71,9 @@ impl Account {
             }
             // A reset destroys what the peer has not read: who discards what comes may have sent one after its last byte.
             Some(Reason::PeerClosed | Reason::Finished) => {
-                let lost = |peer: Self| peer.takes_all() && peer.received != self.sent;
+                // So does a reset by a stack that has ended a TIME-WAIT early, and then hears of the connection once more.
+                let reset = |peer: Self| peer.over == Some(Reason::Reset) && host.forgets;
+                let lost = |peer: Self| peer.takes_all() && peer.received != self.sent && !reset(peer);
                 (!self.resets() && self.sent > 0 && peer.is_none_or(lost))
                     .then_some("ended in good order, but the peer has not received all")
             }
@@ -70,7 +81,7 @@ impl Account {
             Some(Reason::Reset) => peer
                 .is_some_and(|peer| !peer.resets() && !peer.over.is_some_and(Reason::is_orderly))
                 .then_some("was reset, but the peer has not done so"),
-            Some(Reason::LinkDown) => linked.then_some("lost a link that was never given up"),
+            Some(Reason::LinkDown) => (!host.unlinked).then_some("lost a link that was never given up"),
             Some(Reason::Aborted) => (!self.gave_up).then_some("was aborted by nobody"),
             Some(Reason::Rejected) => Some("was turned away after it was open"),
             Some(Reason::Failed(_)) => Some("was failed by a stack that has no cause to"),
@@ -128,8 +139,9 @@ struct Book {
     verified: u64,
     connections: u64,
     reasons: Reasons,
-    /// Hosts whose link was given up.
-    unlinked: HashSet<IpAddr>,
+    hosts: HashMap<IpAddr, Host>,
+    /// Connections whose ends may both be reset although neither has cause to.
+    resettable: HashSet<Pair>,
 }
 
 impl Ledger {
@@ -212,12 +224,23 @@ impl Ledger {
 
     /// A stack was told that its link is gone.
     pub(super) fn link_lost(&self, host: IpAddr) {
-        self.0.borrow_mut().unlinked.insert(host);
+        // TIME-WAIT is over as well.
+        self.0.borrow_mut().hosts.insert(host, Host { unlinked: true, forgets: true });
+    }
+
+    /// A stack has taken the room of connections in TIME-WAIT.
+    pub(super) fn forgets(&self, host: IpAddr) {
+        self.0.borrow_mut().hosts.entry(host).or_default().forgets = true;
     }
 
     /// The peer of this end spoke to it after its end, and is reset.
     pub(super) fn forgotten(&self, pair: Pair, end: End) {
         self.with(pair, end, |account, _| account.forgotten = true);
+    }
+
+    /// A stack may have reset this connection while nobody had heard of it.
+    pub(super) fn may_be_reset(&self, pair: Pair) {
+        self.0.borrow_mut().resettable.insert(pair);
     }
 
     /// How an end that has an account is over, and what the core says it moved.
@@ -259,8 +282,13 @@ impl Ledger {
         for (pair, accounts) in &book.accounts {
             for end in [End::Client, End::Server] {
                 let Some(own) = accounts[end as usize] else { continue };
-                let linked = !book.unlinked.contains(&pair.host(end));
-                let Some(wrong) = own.wrong(accounts[end.other() as usize], linked) else { continue };
+                let over =
+                    |account: &Option<Account>| account.is_some_and(|end| end.over == Some(Reason::Reset));
+                if book.resettable.contains(pair) && accounts.iter().all(over) {
+                    continue;
+                }
+                let host = book.hosts.get(&pair.host(end)).copied().unwrap_or_default();
+                let Some(wrong) = own.wrong(accounts[end.other() as usize], host) else { continue };
                 finding = Some(format!("{pair:?}: {end:?} {wrong}: {accounts:?}"));
             }
         }

@@ -5,6 +5,7 @@ use super::ledger::{End, Ledger, Pair};
 use super::memory::counted;
 use super::random::Random;
 use super::talk::{Accepted, Made, Talk, Temper};
+use core::fmt;
 use core::net::SocketAddr;
 use socklet::client::{self, Client, ClientState};
 use socklet::connection::{Deadlines, Transitions};
@@ -33,6 +34,31 @@ pub trait Party: Service<SimStack> {
 
 /// Events of one service at one time; more is a loop without end.
 const EVENTS: usize = 20_000;
+
+/// Counts the events of one service at one time.
+#[derive(Debug, Default)]
+pub(super) struct Events(usize);
+
+impl Events {
+    /// Another one, of `whose`. Says whether it is still to be taken.
+    pub(super) fn count(
+        &mut self,
+        ledger: &Ledger,
+        whose: &str,
+        now: Instant,
+        event: &impl fmt::Debug,
+    ) -> bool {
+        self.0 += 1;
+        if self.0 > EVENTS {
+            ledger.fail(format!("at {now}, a {whose} has had {EVENTS} events, and again {event:?}"));
+        }
+        self.0 <= EVENTS
+    }
+
+    fn any(&self) -> bool {
+        self.0 > 0
+    }
+}
 
 /// A main loop that has something else to do after each piece of work.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +96,8 @@ pub(super) struct TalkServer {
     pub(super) sluggish: Sluggish,
     /// When it stops listening, and how much time it gives.
     pub(super) drains: Vec<(Instant, Duration)>,
+    /// It has closed its listener, and opened another one.
+    pub(super) listens_again: bool,
     /// When the latest drain ends what is left.
     pub(super) cut: Option<Instant>,
     pub(super) deadlines: Deadlines,
@@ -100,6 +128,12 @@ impl TalkServer {
                     self.ledger.forgotten(pair, End::Server);
                     let _ = self.server.abort(id);
                     return;
+                }
+                let stats = stack.stats();
+                if stats.cookies_returned > 0 && (self.listens_again || stats.syns_refused > 0) {
+                    // Or it was half open when the listener was closed, which resets it, or returned when there was no room, and was
+                    // refused; then another segment, which was on its way, has met the new listener, or room.
+                    self.ledger.may_be_reset(pair);
                 }
                 let talk = Talk::new(&self.ledger, self.seed, pair, End::Server, self.temper);
                 self.talks[id.index()] = Some((id, talk));
@@ -146,6 +180,7 @@ impl TalkServer {
             && !self.drains.is_empty()
         {
             self.cut = None;
+            self.listens_again = true;
             if let Err(error) = self.server.listen(stack, self.addr) {
                 self.ledger.fail(format!("a drained server cannot listen again: {error}"));
             }
@@ -160,13 +195,9 @@ impl Service<SimStack> for TalkServer {
         }
         self.come_and_go(stack, now);
         self.expect_cuts(now);
-        let mut work = false;
-        let mut events = 0;
+        let mut events = Events::default();
         while let Some(event) = counted(|| self.server.poll(stack, now)) {
-            work = true;
-            events += 1;
-            if events > EVENTS {
-                self.ledger.fail(format!("at {now}, a server has had {EVENTS} events, and again {event:?}"));
+            if !events.count(&self.ledger, "server", now, &event) {
                 break;
             }
             self.take(stack, event, now);
@@ -180,7 +211,7 @@ impl Service<SimStack> for TalkServer {
             }
             due = earliest(due, talk.due());
         }
-        self.sluggish.rest(now, work, due)
+        self.sluggish.rest(now, events.any(), due)
     }
 
     fn drain(&mut self, stack: &mut SimStack, now: Instant, grace: Duration) {
@@ -286,13 +317,9 @@ impl Service<SimStack> for TalkClient {
         if self.temper.clumsy {
             self.act_early(stack, now);
         }
-        let mut work = false;
-        let mut events = 0;
+        let mut events = Events::default();
         while let Some(event) = counted(|| self.client.poll(stack, now)) {
-            work = true;
-            events += 1;
-            if events > EVENTS {
-                self.ledger.fail(format!("at {now}, a client has had {EVENTS} events, and again {event:?}"));
+            if !events.count(&self.ledger, "client", now, &event) {
                 break;
             }
             self.take(stack, event, now);
@@ -302,7 +329,7 @@ impl Service<SimStack> for TalkClient {
             self.advance(stack, now);
         }
         // It may also look away when it has begun to connect.
-        work |= !connecting && self.client.state() == ClientState::Connecting;
+        let work = events.any() || !connecting && self.client.state() == ClientState::Connecting;
         let talk = self.talk.as_ref().filter(|_| self.client.state() == ClientState::Open);
         let due = earliest(self.client.deadline(), talk.and_then(|talk| talk.due()));
         self.sluggish.rest(now, work, due)

@@ -1,8 +1,8 @@
 //! Worlds at random: everything that a run needs, from its seed.
 
-use super::faults::{Change, Direction, Faults, Weather, random_weather};
+use super::faults::{Change, Direction, Faults, QUEUE, Weather, random_weather};
 use super::parties::{Sluggish, TalkClient, TalkServer};
-use super::random::Random;
+use super::random::{Odds, Random};
 use super::talk::Temper;
 use super::world::{HostId, HostOptions, World, WorldOptions};
 use core::net::SocketAddr;
@@ -60,6 +60,14 @@ impl Limits {
     }
 }
 
+/// All that a cable does in a weather.
+fn faults(weather: &Weather) -> impl Iterator<Item = Faults> {
+    weather.iter().filter_map(|(_, change)| match change {
+        Change::Faults(Direction::Up | Direction::Down, faults) => Some(*faults),
+        Change::Link(_) | Change::GivenUp => None,
+    })
+}
+
 /// A world at random.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -82,6 +90,13 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Steps that the longest stream takes through the smallest buffer.
 const STEPS: u64 = 300;
 
+/// How many worlds with fast cables move up to 4 MiB: enough to fill 64 KiB each way of 64 connections. The others move 512 KiB at most, or
+/// time would go into a few worlds with long streams.
+const MUCH: Odds = 1_000;
+
+/// The longest between two retransmissions (RFC 6298, section 2.5).
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+
 const PORT: u16 = 7;
 
 impl Plan {
@@ -93,17 +108,18 @@ impl Plan {
         let heal = limits.heal_ms.map_or(heal, |limit| heal.min(Instant::from_millis(limit)));
         let world = WorldOptions { seed, mtu, ipv6, heal, record };
         let clients = random.spread(1..=64).min(random.spread(1..=64));
-        let buffer =
-            |random: &mut Random| random.spread(64..=if clients > 8 { 4 * 1024 } else { 64 * 1024 }) as usize;
-        let [server_rx, server_tx, client_rx, client_tx] = [(); 4].map(|()| buffer(random));
+        let [server_rx, server_tx, client_rx, client_tx] =
+            [(); 4].map(|()| random.spread(64..=64 * 1024) as usize);
         let smallest = server_rx.min(server_tx).min(client_rx).min(client_tx) as u64;
-        let longest = random.spread(0..=(STEPS * smallest).min(512 * 1024 / clients));
+        let client_hosts = random.within(1..=3.min(clients)) as usize;
+        let mut weather: Vec<_> = (0..=client_hosts).map(|_| random_weather(random, heal)).collect();
+        let fast = weather.iter().flat_map(faults).all(|faults| faults.rate.is_none());
+        let moved = if fast && random.chance(MUCH) { 4 << 20 } else { 512 << 10 };
+        let longest = random.spread(0..=(STEPS * smallest).min(moved / clients));
+        weather.iter_mut().for_each(|weather| limits.apply(weather));
         let clients = clients.min(limits.clients.unwrap_or(u64::MAX));
         let longest = longest.min(limits.bytes.unwrap_or(u64::MAX));
         let slots = if random.chance(7_000) { clients + 2 } else { random.within(1..=clients) };
-        let client_hosts = random.within(1..=3.min(clients)) as usize;
-        let mut weather: Vec<_> = (0..=client_hosts).map(|_| random_weather(random, heal)).collect();
-        weather.iter_mut().for_each(|weather| limits.apply(weather));
         Self {
             seed,
             world,
@@ -120,17 +136,20 @@ impl Plan {
     }
 
     /// How long after the healing everything must be over: an idle end may have to find out about its peer by its deadline, before which
-    /// each of the others may have waited for its turn to move the whole stream step by step.
+    /// each of the others may have waited for its turn to move the whole stream step by step, and slow cables take their time.
     pub(super) fn bound(&self) -> Duration {
         let idle = self.deadlines.idle.max(self.config.deadlines.idle).unwrap_or_default();
-        let delay = |change: &(Instant, Change)| match change.1 {
-            Change::Faults(Direction::Up | Direction::Down, faults) => faults.delay,
-            Change::Link(_) | Change::GivenUp => Duration::ZERO,
-        };
-        let round_trip = self.weather.iter().flatten().map(delay).max().unwrap_or_default() * 4;
+        let faults = || self.weather.iter().flat_map(faults);
+        let round_trip = faults().map(|faults| faults.delay).max().unwrap_or_default() * 4;
+        // smoltcp has no congestion control unless its build says so: of a window that is longer than a slow cable's queue, all but the
+        // beginning is lost, again and again, and a retransmission timeout may bring no more than the queue holds.
+        let queue = |rate: u64| rate * QUEUE.as_millis() as u64 / 1000;
+        let slowest = faults().filter_map(|faults| faults.rate).min();
+        let timeouts = slowest.map_or(0, |rate| 2 * self.clients * self.temper.longest / queue(rate));
         PATIENCE
             + idle * 2
             + (round_trip + Duration::from_millis(200)) * STEPS as u32 * 2
+            + LONGEST_TIMEOUT * timeouts as u32
             + Duration::from_secs(120)
     }
 
@@ -162,6 +181,7 @@ impl Plan {
             temper: self.temper,
             sluggish: sluggish(random),
             drains: self.drains.clone(),
+            listens_again: false,
             cut: None,
             deadlines: self.config.deadlines,
             random: Random::new(self.seed, 5),

@@ -255,6 +255,16 @@ fn an_allocation_is_found_out() {
 }
 
 #[test]
+fn events_without_end_are_found_out() {
+    let (ledger, now) = (ledger::Ledger::default(), Instant::from_secs(1));
+    let mut events = parties::Events::default();
+    let taken = (0..30_000).take_while(|_| events.count(&ledger, "client", now, &"Readable")).count();
+    assert_eq!(taken, 20_000);
+    let finding = ledger.failure().expect("a finding");
+    assert!(finding.ends_with("a client has had 20000 events, and again \"Readable\""), "{finding}");
+}
+
+#[test]
 fn a_client_without_a_server_is_found_out() {
     let finding = finding(|world| {
         let host = world.host_in(Weather::new(), HostOptions::default());

@@ -1,7 +1,7 @@
 //! Hosts in virtual time.
 
 use super::exchange::{Exchange, Opaque};
-use super::faults::{Change, Weather, random_weather};
+use super::faults::{Change, OUTAGES, Weather, random_weather};
 use super::ledger::Ledger;
 use super::memory::{counted, take_count};
 use super::network::{FrameCounts, Network, Port, mac};
@@ -83,8 +83,9 @@ pub struct HostId(usize);
 /// Rounds of one host at one time; more is a loop without end.
 const ROUNDS: usize = 20_000;
 
-/// Steps in which no frame moves; more is a waste. A host without a link tries once in a millisecond, for a second.
-const QUIET: u64 = 5_000;
+/// Steps in which no frame moves; more is a waste. A host without a link tries once in a millisecond, for a second; all four may be without
+/// one in turn, each as often as it gets.
+const QUIET: u64 = 4 * 1_000 * OUTAGES;
 
 /// How many steps lie between two looks at the slots.
 const AUDIT: u64 = 64;
@@ -189,6 +190,9 @@ impl World {
         result?;
         if allocations > 0 {
             return Err(format!("core has allocated memory {allocations} times after the start"));
+        }
+        for host in self.hosts.iter().filter(|host| host.stack.stats().time_waits_reclaimed > 0) {
+            self.ledger.forgets(host.ip);
         }
         self.ledger.settle();
         self.ledger.failure().map_or(Ok(()), Err)?;
