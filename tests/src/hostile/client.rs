@@ -33,12 +33,12 @@ pub(super) fn blind() -> Vec<Figure> {
     let [v4, v6] = [IpVersion::V4, IpVersion::V6].map(attack);
     vec![
         Figure {
-            scenario: "a client in SYN-SENT, 1,000 SYN|ACKs, ACKs, resets and FINs with a guessed ACK, over IPv4 and IPv6: it connects to the honest server",
+            scenario: "a client in SYN-SENT, 1,000 SYN+ACKs, ACKs, resets and FINs with a guessed ACK, over IPv4 and IPv6: it connects to the honest server",
             measured: format!("at once, after {} and {} resets to the forger", v4.resets, v6.resets),
-            bound: "at once; a reset for each SYN|ACK and ACK",
+            bound: "at once; a reset for each SYN+ACK and ACK",
         },
         Figure {
-            scenario: "the same client connected, 20,000 each of forged resets, SYNs, SYN|ACKs, data and FINs: octets echoed to it",
+            scenario: "the same client connected, 20,000 each of forged resets, SYNs, SYN+ACKs, data and FINs: octets echoed to it",
             measured: format!(
                 "{} and {}, all right; {} and {} challenges",
                 v4.octets, v6.octets, v4.challenges, v6.challenges

@@ -1,4 +1,4 @@
-//! Peers that mean harm, or know no better: raw segments from the far end of a memory cable, and what becomes of the server.
+//! Peers that mean harm, or know no better: raw segments from the far end of a memory cable, and what becomes of the server, or of a client.
 //!
 //! Each scenario asserts what it promises and returns the [`Figure`]s that it measured. `cargo test -p socklet-tests --test hostile`
 //! runs them one by one; `cargo run --release -p socklet-tests --bin figures` runs all and writes the table in `tests/README.md`.
@@ -43,8 +43,8 @@ pub type Scenario = (&'static str, fn() -> Vec<Figure>);
 /// All of them.
 pub const SCENARIOS: &[Scenario] = &[
     ("a_flood_of_syns_costs_little_and_keeps_nobody_out", flood::flood),
-    ("a_flood_over_ipv6_keeps_nobody_out", flood::flood_v6),
     ("a_flood_from_its_own_network_keeps_nobody_out", flood::flood_on_link),
+    ("a_flood_over_ipv6_keeps_nobody_out", flood::flood_v6),
     ("a_slowloris_loses_its_slots_at_the_progress_deadline", slow::slowloris),
     ("a_window_that_stays_shut_ends_at_the_write_stall_deadline", slow::zero_window),
     ("silly_windows_and_the_smallest_mss_deliver_every_byte", slow::silly),
