@@ -1,11 +1,12 @@
 //! The simulator's own oracles, tried on what they should find.
 
 use super::faults::corrupt;
+use super::ledger::{End, Ledger, Pair};
 use super::*;
 use clap::Parser;
 use core::hint::black_box;
 use smoltcp::wire::Ipv4Packet;
-use socklet::connection::Error;
+use socklet::connection::{Error, Reason, Traffic};
 use socklet::server::{Server, ServerConfig, ServerSlot};
 use socklet::service::{Next, Observer, Protocol, Serve, Service};
 use socklet::smoltcp::ConnectionHandle;
@@ -254,9 +255,57 @@ fn an_allocation_is_found_out() {
     assert!(greedy(0).is_none());
 }
 
+/// What is found in a book of one connection, whose ends are over for these reasons. The client has sent 5 bytes; nobody received any.
+fn settled(reasons: [Reason; 2], prepare: impl Fn(&Ledger, Pair)) -> Option<String> {
+    let (ledger, ends) = (Ledger::default(), [End::Client, End::Server]);
+    let pair = Pair { client: "10.0.0.2:50000".parse().unwrap(), server: "10.0.0.1:7".parse().unwrap() };
+    ends.into_iter().for_each(|end| ledger.open(pair, end));
+    ledger.sent(pair, End::Client, 5);
+    ledger.end_of_stream(pair, End::Client);
+    prepare(&ledger, pair);
+    for (end, reason) in ends.into_iter().zip(reasons) {
+        let sent = if end == End::Client { 5 } else { 0 };
+        ledger.closed(pair, end, reason, Traffic { sent, ..Traffic::default() });
+    }
+    ledger.settle();
+    ledger.failure()
+}
+
+#[test]
+fn a_reset_without_a_cause_is_found_out() {
+    let finding = settled([Reason::Reset; 2], |_, _| ()).expect("a finding");
+    assert!(finding.contains(" was reset, but the peer has not done so"), "{finding}");
+    let causes: [fn(&Ledger, Pair); 2] = [
+        |ledger, pair| [End::Client, End::Server].into_iter().for_each(|end| ledger.gave_up(pair, end)),
+        |ledger, pair| ledger.may_be_reset(pair),
+    ];
+    for cause in causes {
+        assert_eq!(settled([Reason::Reset; 2], cause), None);
+    }
+    // A stack that may have reset both ends has not done so if one has ended otherwise.
+    let one = settled([Reason::Reset, Reason::Refused], |ledger, pair| ledger.may_be_reset(pair));
+    assert!(one.is_some_and(|finding| finding.contains(" was reset, but the peer has not done so")));
+}
+
+#[test]
+fn bytes_that_are_lost_in_good_order_are_found_out() {
+    let reasons = [Reason::Finished, Reason::Reset];
+    let lost = |finding: Option<String>| {
+        finding.is_some_and(|finding| {
+            finding.contains(" ended in good order, but the peer has not received all")
+        })
+    };
+    assert!(lost(settled(reasons, |_, _| ())));
+    // Of a stack that has ended its TIME-WAIT early, what it resets has not been read by then; nothing else is excused by that.
+    let forgets = |ledger: &Ledger, pair: Pair| ledger.forgets(pair.client.ip());
+    assert_eq!(settled(reasons, forgets), None);
+    assert!(lost(settled(reasons, |ledger, pair| ledger.forgets(pair.server.ip()))));
+    assert!(lost(settled([Reason::Finished, Reason::Unreachable], forgets)));
+}
+
 #[test]
 fn events_without_end_are_found_out() {
-    let (ledger, now) = (ledger::Ledger::default(), Instant::from_secs(1));
+    let (ledger, now) = (Ledger::default(), Instant::from_secs(1));
     let mut events = parties::Events::default();
     let taken = (0..30_000).take_while(|_| events.count(&ledger, "client", now, &"Readable")).count();
     assert_eq!(taken, 20_000);
