@@ -83,7 +83,7 @@
 //! | 8 | 2,048 | 37.1 KiB |
 //!
 //! A receive buffer below the MSS (1,460 on Ethernet) makes the peer send small segments; two MSS let it send while the last ones are
-//! acknowledged. A static [`Storage::NEW`](crate::smoltcp::Storage::NEW) takes no flash. The program's stack needs 4 to 8 KiB.
+//! acknowledged. A static [`Storage::NEW`](crate::smoltcp::Storage::NEW) takes no flash. The program's stack needs 5 to 9 KiB.
 //!
 //! # Sleeping
 //!

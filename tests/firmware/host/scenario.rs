@@ -41,7 +41,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 const PATIENCE: Duration = Duration::from_secs(20);
 const BULK: usize = 2 << 20;
 /// Most bytes of stack that the application may use.
-const STACK_LIMIT: usize = 8 * 1024;
+const STACK_LIMIT: usize = 9 * 1024;
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the board takes the connection");
