@@ -68,18 +68,24 @@ impl Dhcp {
         if lease == self.lease {
             return false;
         }
-        if let Some(Lease { address, gateway, .. }) = self.lease.take() {
-            stack.remove_address(address.into());
-            if gateway.is_some() {
-                stack.remove_route(ANYWHERE, 0);
+        // A lease that is prolonged with other servers or another gateway keeps its address, and the connections of that.
+        let network = |lease: &Option<Lease>| lease.map(|lease| (lease.address, lease.prefix));
+        let gateway = |lease: &Option<Lease>| lease.and_then(|lease| lease.gateway);
+        if network(&self.lease) != network(&lease) {
+            if let Some((address, _)) = network(&self.lease) {
+                stack.remove_address(address.into());
+            }
+            if let Some((address, prefix)) = network(&lease) {
+                // Without room, or with an address that is none, the stack is unreachable, as it is without a lease.
+                let _ = stack.add_address(address.into(), prefix);
             }
         }
-        if let Some(Lease { address, prefix, gateway, .. }) = lease {
-            // Without room, or with an address that is none, the stack is unreachable, as it is without a lease.
-            let _ = stack.add_address(address.into(), prefix);
-            if let Some(gateway) = gateway {
-                let _ = stack.set_gateway(gateway.into());
+        match (gateway(&self.lease), gateway(&lease)) {
+            (_, Some(new)) => {
+                let _ = stack.set_gateway(new.into());
             }
+            (Some(_), None) => stack.remove_route(ANYWHERE, 0),
+            (None, None) => {}
         }
         self.lease = lease;
         true

@@ -99,7 +99,12 @@ fn a_datagram_that_finds_the_device_full_leaves_soon() {
 }
 
 /// What the server answers to the client's only message.
-fn lease_answer(host: &mut Host<'_>, kind: DhcpMessageType, expected: DhcpMessageType) {
+fn lease_answer(
+    host: &mut Host<'_>,
+    kind: DhcpMessageType,
+    expected: DhcpMessageType,
+    router: Option<Ipv4Addr>,
+) {
     let sent = datagrams(host);
     let [(67, message)] = &sent[..] else { panic!("no message but {sent:?}") };
     let message = DhcpPacket::new_checked(&message[..]).unwrap();
@@ -113,7 +118,7 @@ fn lease_answer(host: &mut Host<'_>, kind: DhcpMessageType, expected: DhcpMessag
         client_ip: Ipv4Addr::UNSPECIFIED,
         your_ip: IP,
         server_ip: PEER,
-        router: Some(PEER),
+        router,
         subnet_mask: Some(Ipv4Addr::new(255, 255, 255, 0)),
         relay_agent_ip: Ipv4Addr::UNSPECIFIED,
         broadcast: false,
@@ -152,9 +157,9 @@ fn an_address_comes_from_a_dhcp_server_and_goes_with_the_lease() {
     assert_eq!(datagrams(&mut host).len(), 1);
     host.now = again;
     host.settle();
-    lease_answer(&mut host, DhcpMessageType::Offer, DhcpMessageType::Discover);
+    lease_answer(&mut host, DhcpMessageType::Offer, DhcpMessageType::Discover, Some(PEER));
     host.settle();
-    lease_answer(&mut host, DhcpMessageType::Ack, DhcpMessageType::Request);
+    lease_answer(&mut host, DhcpMessageType::Ack, DhcpMessageType::Request, Some(PEER));
     host.settle();
     assert!(dhcp.poll(&mut host.stack) && !dhcp.poll(&mut host.stack));
     let lease = Lease { address: IP, prefix: 24, gateway: Some(PEER), dns_servers: [Some(PEER), None, None] };
@@ -163,7 +168,22 @@ fn an_address_comes_from_a_dhcp_server_and_goes_with_the_lease() {
     host.learn_peer();
     host.open(5000);
     let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
-    // Nobody prolongs the lease: it ends, and the address with it.
+    host.stack.device.tx.clear();
+    // It is prolonged, without a gateway: the address stays, and its connection.
+    while !host.stack.device.tx.iter().any(|frame| frame.len() > 200) {
+        host.now = host.settle().expect("half of the lease is not for ever");
+        // It asks for the server's hardware address first, which is forgotten by then.
+        host.stack.device.tx.clear();
+        host.learn_peer();
+    }
+    lease_answer(&mut host, DhcpMessageType::Ack, DhcpMessageType::Request, None);
+    host.settle();
+    assert!(dhcp.poll(&mut host.stack));
+    assert_eq!(dhcp.lease(), Some(&Lease { gateway: None, ..lease }));
+    assert_eq!(host.stack.status(connection), Ok(Status::Open));
+    assert!(host.stack.engine.iface.routes_mut().get_default_ipv4_route().is_none());
+
+    // Nobody prolongs it again: it ends, and the address with it.
     let end = host.now + Duration::from_secs(601);
     while host.now < end {
         host.now = host.settle().map_or(end, |due| due.min(end));
