@@ -91,25 +91,9 @@ impl Account {
         }
     }
 
-    /// Whether it meant to receive all, and nothing but the peer can have kept it from that.
-    fn takes_all(&self) -> bool {
+    /// Whether it ended before its time, for a reason of its own.
+    const fn ended_early(&self) -> bool {
         match self.over {
-            Some(Reason::Aborted | Reason::LinkDown | Reason::Rejected | Reason::TimedOut(_)) => false,
-            None
-            | Some(
-                Reason::PeerClosed
-                | Reason::Finished
-                | Reason::Reset
-                | Reason::Refused
-                | Reason::Unreachable
-                | Reason::Failed(_),
-            ) => !self.gave_up,
-        }
-    }
-
-    /// Whether it has cause to reset its peer: it ended early by itself, discards what comes, or was forgotten.
-    fn resets(&self) -> bool {
-        let early = match self.over {
             Some(Reason::Aborted | Reason::LinkDown | Reason::Rejected | Reason::TimedOut(_)) => true,
             None
             | Some(
@@ -120,8 +104,17 @@ impl Account {
                 | Reason::Unreachable
                 | Reason::Failed(_),
             ) => false,
-        };
-        early || self.gave_up || self.forgotten
+        }
+    }
+
+    /// Whether it meant to receive all, and nothing but the peer can have kept it from that.
+    const fn takes_all(&self) -> bool {
+        !self.ended_early() && !self.gave_up
+    }
+
+    /// Whether it has cause to reset its peer: it ended early by itself, discards what comes, or was forgotten.
+    const fn resets(&self) -> bool {
+        self.ended_early() || self.gave_up || self.forgotten
     }
 }
 

@@ -49,6 +49,17 @@ fn udp_socket() -> udp::Socket<'static> {
     socket
 }
 
+/// A host with such a socket beside its connections.
+fn with_udp<'a>(
+    storage: &'a mut Storage<'a, 1, 512, 512>,
+    room: &'a mut [SocketStorage<'a>; 1],
+) -> (Host<'a>, SocketHandle) {
+    let mut sockets = SocketSet::new(&mut room[..]);
+    let handle = sockets.add(udp_socket());
+    let Host { stack, now } = Host::new(storage);
+    (Host { stack: stack.with_sockets(sockets), now }, handle)
+}
+
 fn udp_of<'s, 'a>(host: &'s mut Host<'a>, handle: SocketHandle) -> &'s mut udp::Socket<'a> {
     host.stack.sockets().0.get_mut(handle)
 }
@@ -57,10 +68,7 @@ fn udp_of<'s, 'a>(host: &'s mut Host<'a>, handle: SocketHandle) -> &'s mut udp::
 fn a_datagram_is_answered_beside_a_connection() {
     let mut storage = Storage::<1, 512, 512>::new();
     let mut room = [SocketStorage::EMPTY];
-    let mut sockets = SocketSet::new(&mut room[..]);
-    let handle = sockets.add(udp_socket());
-    let mut host = Host::new(&mut storage);
-    host.stack = host.stack.with_sockets(sockets);
+    let (mut host, handle) = with_udp(&mut storage, &mut room);
     let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
     let seq = host.open(5000);
     let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
@@ -84,10 +92,7 @@ fn a_datagram_is_answered_beside_a_connection() {
 fn a_datagram_that_finds_the_device_full_leaves_soon() {
     let mut storage = Storage::<1, 512, 512>::new();
     let mut room = [SocketStorage::EMPTY];
-    let mut sockets = SocketSet::new(&mut room[..]);
-    let handle = sockets.add(udp_socket());
-    let mut host = Host::new(&mut storage);
-    host.stack = host.stack.with_sockets(sockets);
+    let (mut host, handle) = with_udp(&mut storage, &mut room);
     host.stack.device.full = true;
     udp_of(&mut host, handle).send_slice(b"late", (PEER, 4000)).unwrap();
     let due = host.settle().expect("it is not forgotten");
