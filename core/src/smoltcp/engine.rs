@@ -15,7 +15,7 @@ use crate::storage::{Deadlines, List, ManagedSlice};
 use crate::time::{Duration, Instant, earliest};
 use ::smoltcp::iface::{Interface, PollResult, SocketSet};
 use ::smoltcp::phy::{Device, DeviceCapabilities, PacketMeta, RxToken, TxToken};
-use ::smoltcp::socket::tcp;
+use ::smoltcp::socket::{AnySocket as _, tcp};
 use ::smoltcp::wire::IpCidr;
 use core::net::IpAddr;
 
@@ -86,6 +86,16 @@ pub(super) struct Run {
 pub(super) struct Latest {
     key: Option<frame::Key>,
     pub(super) index: u16,
+}
+
+/// Whether there is nothing to send but acknowledgements, one at a time.
+///
+/// A peer that acknowledges the FIN and keeps its window closed leaves smoltcp's timer for probes of that window running, in a state that
+/// does not serve it: it is due for ever, and each look at it sends an acknowledgement.
+#[cold]
+fn is_fin_wait_2(set: &SocketSet<'_>) -> bool {
+    let socket = set.iter().next().and_then(|(_, socket)| tcp::Socket::downcast(socket));
+    socket.is_some_and(|socket| socket.state() == tcp::State::FinWait2)
 }
 
 /// smoltcp's time, which has half the range: a [`Monotonic`](crate::time::Monotonic) clock leaves a quarter of that.
@@ -417,6 +427,10 @@ impl<'a> Engine<'a> {
             }
             due = self.iface.poll_at(now, set);
             if result == PollResult::None || due.is_none_or(|at| at > now) {
+                break;
+            }
+            if is_fin_wait_2(set) {
+                due = None;
                 break;
             }
         }

@@ -220,3 +220,34 @@ fn what_is_moved_and_what_is_sent_again_is_counted() {
     host.arrives(TcpRepr { ack_number: Some(seq), ..data(6000, b"who?") });
     assert_eq!(host.stack.stats().for_nobody, 1);
 }
+
+/// Found by the fuzzer: smoltcp alone sends acknowledgements without end here.
+#[test]
+fn a_window_that_stays_closed_behind_our_fin_makes_no_storm() {
+    let mut storage = Storage::<1, 512, 512>::new();
+    let mut host = Host::new(&mut storage);
+    let listener = host.stack.listen(addr(ECHO), &ListenOptions::default()).unwrap();
+    let seq = host.open(5000);
+    let (connection, _) = host.stack.accept(listener).unwrap().unwrap();
+    let closed = TcpRepr { window_len: 0, ..data(5000, b"") };
+    host.arrives(TcpRepr { ack_number: Some(seq), ..closed });
+    assert_eq!(host.stack.send(connection, b"x"), Ok(Sent::Queued(1)));
+    host.stack.shutdown(connection).unwrap();
+    // A probe of the window has the last byte, and the FIN behind it.
+    host.pass(Duration::from_secs(2));
+    let probes = host.answers();
+    assert!(probes.iter().any(|probe| (probe.payload, probe.control) == (1, TcpControl::Fin)), "{probes:?}");
+    host.arrives(TcpRepr { ack_number: Some(seq + 2), ..closed });
+    assert_eq!(host.stack.unsent(connection), Ok(0));
+    for _ in 0..60 {
+        host.pass(Duration::from_secs(1));
+    }
+    assert!(host.answers().len() < 3);
+    // The peer can still send.
+    let mut answers =
+        host.arrives(TcpRepr { ack_number: Some(seq + 2), window_len: 0, ..data(5000, b"late") });
+    host.pass(Duration::from_millis(20));
+    answers.extend(host.answers());
+    assert_eq!(answers.last().and_then(|answer| answer.ack), Some(TcpSeqNumber(1005)));
+    assert_eq!(host.stack.recv(connection, &mut [0; 8]), Ok(Received::Data(4)));
+}
