@@ -41,6 +41,7 @@
 //! | [`client`] | a connection that is made again after a failure, with backoff and jitter |
 //! | [`connection`] | one connection's life, for both: a pure state machine, deadlines, and a reason for every end |
 //! | [`stack`] | the boundary: what a TCP stack must offer |
+//! | [`tcp`] | a TCP of this crate's own: one connection as a sans-I/O machine; the smoltcp backend does not use it yet |
 //! | [`storage`], [`time`] | slots and queues of fixed capacity; time as an argument |
 //!
 //! Into your firmware: the guide is in the module `guide` (with the feature `smoltcp`).
@@ -72,6 +73,8 @@ pub mod service;
 pub mod smoltcp;
 pub mod stack;
 pub mod storage;
+#[cfg(feature = "smoltcp")]
+pub mod tcp;
 pub mod time;
 
 /// Core's own memory for a connection: a slot of the backend, beside the set with smoltcp's socket in it, and one of a server.

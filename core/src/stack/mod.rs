@@ -18,7 +18,7 @@ mod error;
 mod options;
 
 pub use error::{ErrorKind, StackError};
-pub use options::{Backpressure, Capabilities, ConnectOptions, ListenOptions};
+pub use options::{Backpressure, Capabilities, CongestionControl, ConnectOptions, KeepAlive, ListenOptions};
 
 use crate::time::Instant;
 use core::fmt::Debug;

@@ -135,3 +135,42 @@ impl Capabilities {
         connect_in_background: true,
     };
 }
+
+/// Probes of a connection on which nothing moves (RFC 9293, section 3.8.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct KeepAlive {
+    /// How long nothing has come before the first probe (`TCP_KEEPIDLE`). At least 1 s is used.
+    pub idle: Duration,
+    /// How long each probe may stay unanswered (`TCP_KEEPINTVL`). At least 1 s is used.
+    pub interval: Duration,
+    /// Unanswered probes that end the connection with `TimedOut` (`TCP_KEEPCNT`). At least 1 is used.
+    pub count: u8,
+}
+
+impl KeepAlive {
+    /// Probes after `idle`, then every tenth of that (at least each second), 5 times.
+    pub const fn after(idle: Duration) -> Self {
+        let tenth = idle.as_secs() / 10;
+        Self { idle, interval: Duration::from_secs(if tenth == 0 { 1 } else { tenth }), count: 5 }
+    }
+}
+
+/// What sets the congestion window of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum CongestionControl {
+    /// CUBIC (RFC 9438) with HyStart++ (RFC 9406); NewReno where CUBIC is not built in.
+    #[default]
+    Cubic,
+    /// NewReno (RFC 5681, RFC 6582).
+    NewReno,
+    /// A model of the path, after BBR: for paths that lose packets at random.
+    Model,
+}
+
+impl CongestionControl {
+    /// The default.
+    pub const DEFAULT: Self = Self::Cubic;
+}
