@@ -115,17 +115,34 @@ impl Flow {
         SocketAddr::new(self.remote.ip(), self.remote_port)
     }
 
-    /// A keyed hash of both ends.
+    /// Returns a keyed hash of both ends, for the flow table.
     pub(super) fn hash(&self, key: Key) -> u32 {
+        self.hashed(key, Key::hash, Key::hash)
+    }
+
+    /// Returns a keyed hash of both ends that nobody can foretell from others (RFC 6528, section 3).
+    pub(super) fn strong_hash(&self, key: Key) -> u32 {
+        self.hashed(key, Key::strong_hash, Key::strong_hash)
+    }
+
+    #[inline]
+    fn hashed(
+        &self,
+        key: Key,
+        v4: impl Fn(Key, &[u32; 3]) -> u32,
+        v6: impl Fn(Key, &[u32; 9]) -> u32,
+    ) -> u32 {
         let ports = (u32::from(self.local_port) << 16) | u32::from(self.remote_port);
         #[cfg(not(feature = "ipv6"))]
         let ([local], [remote]) = (self.local.0, self.remote.0);
         #[cfg(not(feature = "ipv6"))]
-        return key.hash(&[ports, local, remote]);
+        let _ = v6;
+        #[cfg(not(feature = "ipv6"))]
+        return v4(key, &[ports, local, remote]);
         #[cfg(feature = "ipv6")]
         match (self.local.0, self.remote.0) {
-            ([0, 0, 0xffff, local], [0, 0, 0xffff, remote]) => key.hash(&[ports, local, remote]),
-            ([a, b, c, d], [e, f, g, h]) => key.hash(&[ports, a, b, c, d, e, f, g, h]),
+            ([0, 0, 0xffff, local], [0, 0, 0xffff, remote]) => v4(key, &[ports, local, remote]),
+            ([a, b, c, d], [e, f, g, h]) => v6(key, &[ports, a, b, c, d, e, f, g, h]),
         }
     }
 }

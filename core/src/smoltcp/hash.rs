@@ -5,18 +5,30 @@
 pub(super) struct Key([u32; 2]);
 
 impl Key {
-    /// HalfSipHash-1-3 with a 64-bit key: 32-bit arithmetic only, some 100 instructions for a 4-tuple on a Cortex-M.
+    /// HalfSipHash-1-3 with a 64-bit key: 32-bit arithmetic only, some 100 instructions for a 4-tuple on a Cortex-M. For what nobody sees.
     #[cfg_attr(not(target_os = "none"), inline)]
     pub(super) fn hash<const N: usize>(self, words: &[u32; N]) -> u32 {
+        self.digest::<N, 1, 3>(words)
+    }
+
+    /// HalfSipHash-2-4, as published: a pseudo-random function, for what others see. From its outputs neither the key nor another output can
+    /// be found but by trying all keys.
+    #[inline(never)]
+    pub(super) fn strong_hash<const N: usize>(self, words: &[u32; N]) -> u32 {
+        self.digest::<N, 2, 4>(words)
+    }
+
+    #[inline]
+    fn digest<const N: usize, const C: usize, const D: usize>(self, words: &[u32; N]) -> u32 {
         let Self([k0, k1]) = self;
         let mut state = [k0, k1, 0x6c79_6765 ^ k0, 0x7465_6462 ^ k1];
         let length = (N as u32) << 26;
         for word in words {
-            absorb(&mut state, *word);
+            absorb::<C>(&mut state, *word);
         }
-        absorb(&mut state, length);
+        absorb::<C>(&mut state, length);
         state[2] ^= 0xff;
-        for _ in 0..3 {
+        for _ in 0..D {
             round(&mut state);
         }
         state[1] ^ state[3]
@@ -24,9 +36,11 @@ impl Key {
 }
 
 #[inline]
-fn absorb(state: &mut [u32; 4], word: u32) {
+fn absorb<const C: usize>(state: &mut [u32; 4], word: u32) {
     state[3] ^= word;
-    round(state);
+    for _ in 0..C {
+        round(state);
+    }
     state[0] ^= word;
 }
 
@@ -44,28 +58,34 @@ fn round(v: &mut [u32; 4]) {
     v[2] = v[2].rotate_left(16);
 }
 
-/// A stream of numbers from a seed (SplitMix64).
+/// Secrets from one seed: a keyed one-way function of a counter. None of them tells anything of the seed, nor of another.
+///
+/// smoltcp's own generator gives its seed away to whoever sees three of its outputs, DHCP transaction ids for example: what it gets from here
+/// leads nowhere.
 #[derive(Clone)]
-pub(super) struct Random(u64);
+pub(super) struct Random {
+    key: Key,
+    count: u32,
+}
 
 impl Random {
     pub(super) const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self { key: Key([seed as u32, (seed >> 32) as u32]), count: 0 }
     }
 
-    /// Not inlined: 64-bit products are long on a 32-bit machine, and only the start needs many.
-    #[inline(never)]
+    fn half(&mut self) -> u32 {
+        self.count = self.count.wrapping_add(1);
+        self.key.strong_hash(&[self.count])
+    }
+
+    /// Returns the next 64 bits.
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        (u64::from(self.half()) << 32) | u64::from(self.half())
     }
 
+    /// Returns a key of its own for one purpose.
     pub(super) fn key(&mut self) -> Key {
-        let bits = self.next();
-        Key([bits as u32, (bits >> 32) as u32])
+        Key([self.half(), self.half()])
     }
 }
 
@@ -73,8 +93,15 @@ impl Random {
 mod tests {
     use super::*;
 
-    /// The reference vector of the algorithm's authors for HalfSipHash-2-4 does not fit 1-3 rounds and whole words,
-    /// so this checks what the flow table needs: keys and inputs that differ in a bit give unrelated values.
+    /// The vectors that the authors of SipHash publish (vectors.h, `vectors_hsip32`), for messages of whole words: bytes 0, 1, 2, ...
+    #[test]
+    fn the_strong_hash_is_half_sip_hash_2_4() {
+        let key = Key([0x0302_0100, 0x0706_0504]);
+        assert_eq!(key.strong_hash(&[]).to_le_bytes(), [0xa9, 0x35, 0x9f, 0x5b]);
+        assert_eq!(key.strong_hash(&[0x0302_0100]).to_le_bytes(), [0x2a, 0x6e, 0x46, 0x89]);
+        assert_eq!(key.strong_hash(&[0x0302_0100, 0x0706_0504]).to_le_bytes(), [0xd0, 0xb8, 0x84, 0x8f]);
+    }
+
     #[test]
     fn one_bit_changes_half_the_hash() {
         let key = Random::new(7).key();

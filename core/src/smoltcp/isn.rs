@@ -10,7 +10,7 @@ use super::hash::{Key, Random};
 use crate::time::Instant;
 use ::smoltcp::iface::{Config, Interface};
 use ::smoltcp::phy::{Device, DeviceCapabilities, TxToken};
-use ::smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
+use ::smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr};
 
 /// MSS that a cookie can say: the default, Ethernet with IPv6's smallest MTU, Ethernet with IPv6, Ethernet with IPv4.
 const MSS: [u16; 4] = [536, 1220, 1440, 1460];
@@ -46,7 +46,7 @@ impl SequenceNumbers {
 
     /// RFC 6528, section 3.
     pub(super) fn initial(&self, flow: &Flow, now: Instant) -> u32 {
-        clock(now).wrapping_add(flow.hash(self.secret))
+        clock(now).wrapping_add(flow.strong_hash(self.secret))
     }
 
     /// An initial sequence number that proves, when it is acknowledged, that this side sent it in answer to a SYN numbered `peer_isn`.
@@ -54,12 +54,12 @@ impl SequenceNumbers {
         let index = MSS.iter().rposition(|known| *known <= mss).unwrap_or(0) as u32;
         let period = clock(now) >> PROOF_BITS;
         let proof = self.proof(flow, peer_isn, period).wrapping_add(index) & PROOF;
-        flow.hash(self.secret).wrapping_add((period << PROOF_BITS) | proof)
+        flow.strong_hash(self.secret).wrapping_add((period << PROOF_BITS) | proof)
     }
 
     /// Whether `isn` is a [`cookie`](Self::cookie) of this minute or the one before.
     pub(super) fn check(&self, flow: &Flow, peer_isn: u32, isn: u32, now: Instant) -> Proof {
-        let said = isn.wrapping_sub(flow.hash(self.secret));
+        let said = isn.wrapping_sub(flow.strong_hash(self.secret));
         let now = clock(now) >> PROOF_BITS;
         let age = now.wrapping_sub(said >> PROOF_BITS) & PERIODS;
         if age > 1 {
@@ -73,7 +73,7 @@ impl SequenceNumbers {
     }
 
     fn proof(&self, flow: &Flow, peer_isn: u32, period: u32) -> u32 {
-        self.proof.hash(&[flow.hash(self.proof), peer_isn, period])
+        self.proof.strong_hash(&[flow.strong_hash(self.proof), peer_isn, period])
     }
 }
 
@@ -118,20 +118,48 @@ const M_INVERSE: u64 = {
     inverse
 };
 
-/// A seed from which the second number drawn is `isn`: making an interface draws the first, for the identification field of IPv4.
+/// Numbers that smoltcp draws when it makes an interface: one for IPv4, and one each for what another package may have asked for.
+const DRAWS: u32 = {
+    let sixlowpan = size_of_return(Interface::sixlowpan_address_context) > 0;
+    // An IEEE 802.15.4 address is longer than an Ethernet address.
+    let ieee802154 = size_of::<HardwareAddress>() > 1 + size_of::<EthernetAddress>();
+    1 + sixlowpan as u32 + ieee802154 as u32
+};
+
+/// Has a method that smoltcp's [`Interface`] has by itself if it was built with 6LoWPAN; then that one is meant by its name.
+trait WithoutSixlowpan {
+    #[allow(dead_code, reason = "only its type is looked at, if it is meant at all")]
+    fn sixlowpan_address_context(&self) {}
+}
+
+impl WithoutSixlowpan for Interface {}
+
+const fn size_of_return<'i, R>(_: fn(&'i Interface) -> R) -> usize {
+    size_of::<R>()
+}
+
+/// Returns a seed from which the number that is drawn after an interface was made is `isn`.
 fn seed_before(isn: u32) -> u64 {
-    let back = |state: u64| state.wrapping_sub(A).wrapping_mul(M_INVERSE);
-    // With the top three bits clear the output is bits 29 to 60; those below are free. A first number of which 16 bits come out
-    // zero is drawn again, so another state has to do.
+    // With the top three bits clear the output is bits 29 to 60; those below are free. An interface draws again where 8 or 16 bits
+    // come out zero, so then another state has to do.
     let mut state = u64::from(isn) << 29;
     loop {
-        let first = back(state);
-        let drawn = (first >> (29 - (first >> 61))) as u32;
-        if (drawn ^ (drawn >> 16)) as u16 != 0 {
-            return back(first);
+        let mut before = state;
+        let good = (0..DRAWS).all(|_| {
+            before = back(before);
+            let drawn = (before >> (29 - (before >> 61))) as u32;
+            drawn & 0xff != 0 && (drawn ^ (drawn >> 16)) as u16 != 0
+        });
+        if good {
+            return back(before);
         }
         state += 1;
     }
+}
+
+/// Undoes one step of smoltcp's generator.
+fn back(state: u64) -> u64 {
+    state.wrapping_sub(A).wrapping_mul(M_INVERSE)
 }
 
 /// An interface for a device that can do `caps`; made in one place, for its code to be in the image once.

@@ -77,7 +77,7 @@ use crate::stack::ErrorKind;
 use crate::storage::{Deadlines, List, MAX_SLOTS};
 use crate::time::{Instant, Monotonic};
 use ::smoltcp::iface::{Route, SocketSet};
-use ::smoltcp::phy::{Device, Medium};
+use ::smoltcp::phy::{Device, DeviceCapabilities, Medium};
 use ::smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -104,10 +104,10 @@ impl<'a, D: Device> SmoltcpStack<'a, D> {
     ///
     /// # Errors
     /// `InvalidState` if the hardware address does not fit the device's medium or is not unicast, if the MTU is below 576 octets
-    /// (RFC 791), or if the device segments but does not compute checksums.
+    /// (RFC 791), or if the device says that it segments but does not compute checksums: each packet that it makes needs one.
     pub fn new(device: D, config: Config, memory: impl Into<Memory<'a>>) -> Result<Self, ErrorKind> {
         let Memory { mut slots, listeners } = memory.into();
-        let caps = device.capabilities();
+        let caps = capabilities(&device)?;
         let ethernet = caps.medium == Medium::Ethernet;
         let link = if ethernet { frame::ETHERNET_HEADER } else { 0 };
         #[allow(irrefutable_let_patterns, reason = "smoltcp has more media only if a feature says so")]
@@ -312,6 +312,26 @@ impl<D: fmt::Debug> fmt::Debug for SmoltcpStack<'_, D> {
             .field("stats", &self.engine.stats)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns what the device can do, as far as this crate knows of it: super-segments are sent only with the feature `segmentation-offload`,
+/// whatever smoltcp was built with.
+fn capabilities(device: &impl Device) -> Result<DeviceCapabilities, ErrorKind> {
+    let said = device.capabilities();
+    let mut caps = DeviceCapabilities::default();
+    caps.medium = said.medium;
+    caps.max_transmission_unit = said.max_transmission_unit;
+    caps.max_burst_size = said.max_burst_size;
+    #[cfg(feature = "segmentation-offload")]
+    {
+        let segments = said.segmentation.tcpv4.is_some() || said.segmentation.tcpv6.is_some();
+        if segments && said.checksum.tcp.tx() {
+            return Err(ErrorKind::InvalidState);
+        }
+        caps.segmentation = said.segmentation;
+    }
+    caps.checksum = said.checksum;
+    Ok(caps)
 }
 
 /// smoltcp's form of an address; `None` for IPv6 without the feature.

@@ -23,8 +23,8 @@ impl Ports {
     /// A port for `flow` (whose own local port does not count) that `is_free` likes; each is tried once at most.
     pub(super) fn choose(&mut self, flow: &Flow, mut is_free: impl FnMut(u16) -> bool) -> Option<u16> {
         let flow = Flow { local_port: 0, ..*flow };
-        let offset = flow.hash(self.offset_key) as u16;
-        let counter = self.counters.get_mut(flow.hash(self.index_key) as usize % TABLE)?;
+        let offset = flow.strong_hash(self.offset_key) as u16;
+        let counter = self.counters.get_mut(flow.strong_hash(self.index_key) as usize % TABLE)?;
         for _ in 0..COUNT {
             let port = FIRST + offset.wrapping_add(*counter) % COUNT;
             *counter = counter.wrapping_add(1);

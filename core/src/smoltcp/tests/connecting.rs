@@ -109,3 +109,43 @@ fn local_ports_differ_and_none_is_used_twice_for_one_peer() {
     assert_eq!(ports.len(), 64);
     assert!(ports[0] >= 49_152);
 }
+
+/// A device that says that it segments.
+#[cfg(feature = "segmentation-offload")]
+struct Segmenting {
+    computes_checksums: bool,
+}
+
+#[cfg(feature = "segmentation-offload")]
+impl Device for Segmenting {
+    type RxToken<'a> = Rx;
+    type TxToken<'a> = Tx<'a>;
+
+    fn receive(&mut self, _: ::smoltcp::time::Instant) -> Option<(Rx, Tx<'_>)> {
+        None
+    }
+
+    fn transmit(&mut self, _: ::smoltcp::time::Instant) -> Option<Tx<'_>> {
+        None
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut caps = Queues::default().capabilities();
+        caps.segmentation.tcpv4 = core::num::NonZeroUsize::new(65_535);
+        if self.computes_checksums {
+            caps.checksum.tcp = ::smoltcp::phy::Checksum::None;
+        }
+        caps
+    }
+}
+
+#[cfg(feature = "segmentation-offload")]
+#[test]
+fn a_device_that_segments_without_checksums_is_an_error() {
+    for computes_checksums in [false, true] {
+        let mut storage = Storage::<1, 512, 512>::new();
+        let config = Config::new(HardwareAddress::Ethernet(MAC), 42);
+        let stack = SmoltcpStack::new(Segmenting { computes_checksums }, config, &mut storage);
+        assert_eq!(stack.err(), (!computes_checksums).then_some(ErrorKind::InvalidState));
+    }
+}

@@ -7,6 +7,8 @@ mod listening;
 mod moving;
 #[cfg(feature = "dhcp")]
 mod others;
+#[cfg(feature = "dhcp")]
+mod secrets;
 mod wire;
 
 use super::*;
