@@ -8,7 +8,10 @@ use std::thread;
 use std::time::Instant;
 
 /// No step takes longer.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+
+/// What happens at once happens within this, however busy the machine is; less than any wait that the command has by default.
+pub(crate) const SOON: Duration = Duration::from_secs(15);
 pub(crate) const STACKS: [&str; 3] = ["os", "nal", "tap"];
 
 pub(crate) fn socklet(args: &[&str]) -> Command {

@@ -206,6 +206,7 @@ fn a_second_signal_ends_it_at_once() {
     assert!(printed.contains(" s: 1 byte received, 1 sent\n"), "{printed}");
     assert!(printed.contains("cut off: 1"), "{printed}");
     assert!(finish(serving.child).status.success());
+    // Less than the grace that clients have otherwise.
     assert!(start.elapsed() < Duration::from_secs(4));
 }
 

@@ -104,7 +104,7 @@ impl Machine {
         let mut emulator = command.spawn().expect("setpriv and QEMU start");
         let console = lines(emulator.stdout.take().expect("it is piped"));
         let machine = Self { emulator, console, network, forwarded };
-        machine.expect("listening", Duration::from_secs(10));
+        machine.expect("listening", Duration::from_secs(120));
         machine
     }
 
@@ -157,10 +157,10 @@ pub(crate) fn instructions(board: Board, images: &Path, image: &str, open: usize
     command.args(["-semihosting-config", &format!("enable=on,target=native,arg={image},arg=open={open}")]);
     let mut emulator = command.spawn().expect("setpriv and QEMU start");
     let console = lines(emulator.stdout.take().expect("it is piped"));
-    let line = console.recv_timeout(Duration::from_secs(60));
+    let line = console.recv_timeout(Duration::from_secs(300));
     let _ = emulator.kill();
     let _ = emulator.wait();
-    line.expect("it counts within a minute")
+    line.expect("it counts within five minutes")
 }
 
 /// QEMU with an image and nothing else. With the runner it ends too, however the runner ends.

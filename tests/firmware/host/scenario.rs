@@ -38,7 +38,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// How long any single answer of a board may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 const BULK: usize = 2 << 20;
 /// Most bytes of stack that the application may use.
 const STACK_LIMIT: usize = 9 * 1024;
@@ -133,7 +133,7 @@ fn five_clients(board: Board, images: &Path) -> String {
     drop(clients.into_iter().next());
     fifth.set_read_timeout(Some(PATIENCE)).expect("not zero");
     assert_eq!(fifth.read(&mut [0]).expect("there is a slot now"), 1);
-    machine.expect("status: echo 0 reply 0", Duration::from_secs(5))
+    machine.expect("status: echo 0 reply 0", PATIENCE)
 }
 
 /// Closes with a reset, whatever is queued.
@@ -228,7 +228,7 @@ fn flood(board: Board, images: &Path) -> String {
     let start = Instant::now();
     exchange(&connect(machine.address(7)), 1000, 7);
     let admitted = start.elapsed();
-    assert!(admitted < Duration::from_secs(3), "{admitted:?} until the next client was served");
+    assert!(admitted < PATIENCE / 4, "{admitted:?} until the next client was served");
     format!(
         "5 MB in {:.1} s at {RATE} SYN/s, the next client in {:.1} s",
         served.as_secs_f32(),
@@ -239,11 +239,12 @@ fn flood(board: Board, images: &Path) -> String {
 /// Clients of every kind come and go; at the end all slots are free, and the stack was no deeper than [`STACK_LIMIT`].
 fn ten_minutes(board: Board, images: &Path) -> String {
     let host = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 7000)).expect("the namespace's port is free");
-    let machine = Machine::boot(board, Network::Tap, images, "app", &["rate=60"]);
+    let machine = Machine::boot(board, Network::Tap, images, "app", &["rate=20"]);
     let (mut lines, _) = host.accept().expect("the board's client comes");
     let start = Instant::now();
     let mut clients = 0;
-    while start.elapsed() < Duration::from_secs(10) {
+    // Ten minutes at twenty times the speed: the board's deadlines are short in real time, and this host may be busy.
+    while start.elapsed() < Duration::from_secs(30) {
         exchange(&connect(machine.address(7)), 3000, clients);
         let mut reply = connect(machine.address(8080));
         reply.write_all(b"hello").expect("the board takes bytes");

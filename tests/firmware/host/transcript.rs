@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(crate) const EXPECTED: &str = include_str!("../transcript.txt");
 
 /// How long any single answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where the application is, and how it is heard.
 pub(crate) struct Application<'a> {

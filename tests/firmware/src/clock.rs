@@ -5,7 +5,7 @@ use crate::board::Board;
 /// Longest sleep in microseconds: no board's counter may wrap unseen.
 const LONGEST_SLEEP: u32 = 60_000_000;
 
-/// Time since start. `rate` microseconds pass in each real one: a test of ten minutes in one.
+/// Time since start. `rate` microseconds pass in each real one: a test of ten minutes in half a one.
 pub struct Clock<B: Board> {
     board: B,
     rate: u32,

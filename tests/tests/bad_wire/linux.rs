@@ -16,6 +16,7 @@ mod wire;
 use core::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 use party::Role;
+use socklet::connection::Reason;
 use socklet_hosted::sandbox;
 use socklet_tests::sim::Faults;
 use std::time::Instant;
@@ -26,9 +27,6 @@ const MIB: u64 = 1024 * KIB;
 
 /// Every wait in a trial ends with this.
 const LIMIT: Duration = Duration::from_secs(180);
-
-/// How soon the one that is left over knows that the other was killed.
-const NOTICED: Duration = Duration::from_secs(20);
 
 pub(crate) fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -123,16 +121,32 @@ fn killed(socklet: Role, victim: Role, seed: u64) {
         Role::Server => {
             pair.server.kill();
             pair.server = wire.server(socklet);
-            pair.client.expect("end", NOTICED);
+            pair.client.expect("end", LIMIT);
             pair.client = wire.client(socklet, 256 * KIB);
+            pair.both("done", LIMIT);
         }
         Role::Client => {
             pair.client.kill();
             pair.client = wire.client(socklet, 256 * KIB);
-            pair.server.expect("end", NOTICED);
+            // Of the old connection and the new one: which comes first is open.
+            pair.server.expect_each(&[is_done, is_early_end], LIMIT);
+            pair.client.expect("done", LIMIT);
         }
     }
-    pair.both("done", LIMIT);
+}
+
+fn is_done(line: &str) -> bool {
+    line.starts_with("done")
+}
+
+/// A connection ended, and not in good order, as Linux or a `Reason` has it.
+fn is_early_end(line: &str) -> bool {
+    let orderly = [
+        "end in good order".to_owned(),
+        format!("end {}", Reason::PeerClosed),
+        format!("end {}", Reason::Finished),
+    ];
+    line.starts_with("end") && !orderly.iter().any(|orderly| line == orderly)
 }
 
 /// 10,000 SYN/s against eight slots, four of which carry streams. How fast those stay is for the hostile suite, whose time is virtual.
@@ -149,18 +163,17 @@ fn flood(seed: u64) {
     let before: Vec<u64> = streams.iter_mut().map(Party::received).collect();
     let start = Instant::now();
     let mut visitors = 0;
-    while start.elapsed() < Duration::from_secs(SECONDS) {
-        wire.client(Role::Server, 4 * KIB).expect("done", NOTICED);
+    // For so long, and for so many SYNs: on a busy machine the flood is slower, and no less of one.
+    let go_on = |during: &[u64]| before.iter().zip(during).any(|(before, during)| before >= during);
+    let (mut flooded, mut during) = (0, before.clone());
+    while start.elapsed() < Duration::from_secs(SECONDS) || flooded < RATE * SECONDS || go_on(&during) {
+        assert!(start.elapsed() < LIMIT, "{flooded} SYNs; a stream stood still: {before:?} {during:?}");
+        wire.client(Role::Server, 4 * KIB).expect("done", LIMIT);
         visitors += 1;
+        flooded = wire.frames().flooded;
+        during = streams.iter_mut().map(Party::received).collect();
     }
-    let flooded = wire.frames().flooded;
-    let during: Vec<u64> = streams.iter_mut().map(Party::received).collect();
     wire.flood(0);
-    wire.client(Role::Server, 4 * KIB).expect("done", Duration::from_secs(3));
-    assert!(flooded >= RATE * SECONDS * 9 / 10, "only {flooded} SYNs were sent");
-    assert!(
-        before.iter().zip(&during).all(|(before, during)| before < during),
-        "a stream stood still: {before:?} {during:?}"
-    );
+    wire.client(Role::Server, 4 * KIB).expect("done", LIMIT);
     eprintln!("{visitors} honest clients during a flood of {flooded} SYNs");
 }

@@ -17,7 +17,7 @@ use std::time::Instant;
 pub(crate) const INTERFACE: &str = "wire0";
 
 /// How soon a party that listens says so.
-const STARTED: Duration = Duration::from_secs(20);
+const STARTED: Duration = Duration::from_secs(180);
 
 /// A cable with Linux at one end and socklet at the other.
 pub(crate) struct Wire {
@@ -159,6 +159,24 @@ impl Party {
     #[track_caller]
     pub(crate) fn expect(&mut self, start: &str, limit: Duration) -> String {
         self.wait_for(start, limit).unwrap_or_else(|why| panic!("{why}; {}", self.last_words()))
+    }
+
+    /// Waits until it has said a line of each kind, in any order: what happens on two connections has none.
+    #[track_caller]
+    pub(crate) fn expect_each(&mut self, kinds: &[fn(&str) -> bool], limit: Duration) {
+        let until = Instant::now() + limit;
+        let mut heard = vec![false; kinds.len()];
+        while heard.contains(&false) {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    for (heard, is_kind) in heard.iter_mut().zip(kinds) {
+                        *heard |= is_kind(&line);
+                    }
+                    self.said.push(line);
+                }
+                Err(why) => panic!("not all was said: {why}; {}", self.last_words()),
+            }
+        }
     }
 
     /// The line; or why none came.

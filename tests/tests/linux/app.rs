@@ -121,7 +121,7 @@ fn with_application<S: TcpStack + Wait>(
 }
 
 fn talk(echo: SocketAddr, reply: SocketAddr, host: &TcpListener, said: Receiver<String>) -> String {
-    let mut said = || said.recv_timeout(Duration::from_secs(20)).expect("the application says something");
+    let mut said = || said.recv_timeout(Duration::from_secs(200)).expect("the application says something");
     converse(Application { echo, reply, host, said: &mut said })
 }
 

@@ -32,7 +32,7 @@ const SLOTS: usize = 64;
 const ROUNDS: usize = 2500;
 /// Ways to end, one connection each in a round.
 const WAYS: usize = 4;
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(200);
 
 pub(crate) fn main() {
     let arguments = Arguments::from_args();

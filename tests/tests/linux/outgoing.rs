@@ -18,7 +18,7 @@ const ROUNDS: usize = 1250;
 const SLOTS: usize = 4;
 /// Of the handshake, when nobody answers.
 const PATIENCE: Duration = Duration::from_millis(2);
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(200);
 /// TIME-WAIT, in which a port belongs to nobody (RFC 9293, section 3.3.2), in /proc/net/tcp.
 const TIME_WAIT: &str = "06";
 

@@ -22,7 +22,7 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Instant;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(200);
 const STREAM_LEN: usize = 64 << 20;
 
 pub(crate) fn main() {
@@ -125,7 +125,7 @@ impl Drop for StopOnDrop<'_> {
 
 fn connect(sandbox: &Sandbox, address: IpAddr) -> TcpStream {
     let address = SocketAddr::new(address, 7);
-    let stream = sandbox.run(move || TcpStream::connect_timeout(&address, Duration::from_secs(5))).unwrap();
+    let stream = sandbox.run(move || TcpStream::connect_timeout(&address, LIMIT)).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream.set_write_timeout(Some(LIMIT)).unwrap();
     stream

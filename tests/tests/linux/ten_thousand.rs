@@ -26,7 +26,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const CONNECTIONS: usize = 10_000;
 const BUFFER: usize = 2048;
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(300);
 
 pub(crate) fn main() {
     let arguments = Arguments::from_args();

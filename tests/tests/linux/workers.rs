@@ -20,7 +20,7 @@ use std::time::Instant;
 
 type Stack = SmoltcpStack<'static, Tap>;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) fn main() {
     let arguments = Arguments::from_args();
@@ -144,7 +144,7 @@ fn lost_queue() {
     // The kernel gives all flows to the queue that is left.
     for stream in &streams {
         // One that nobody answers is a failure, and soon.
-        stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
     }
     let results: Vec<io::Result<()>> = streams.iter_mut().map(echo).collect();
     let deadline = Instant::now() + LIMIT;
